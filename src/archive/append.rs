@@ -1,0 +1,222 @@
+//! Appending to an archive, all or nothing.
+//!
+//! At every moment, whatever kills the run, readers see the old archive or the new one. With `E` the offset of the
+//! end, the order on disk is:
+//!
+//! 1. what lies behind `E + 1024` is cut;
+//! 2. the first header block is written at `E + 1024` and synced: from then on whatever is found there is known to
+//!    be ours;
+//! 3. the rest is written, and synced. The two zero blocks at `E` are still there, and still the end;
+//! 4. two zero blocks are written behind it, and synced;
+//! 5. the block at `E` is written, and synced. Its member's data is the zero block at `E + 512`. This is the commit.
+//!
+//! An error before 5 cuts the file back to `E + 1024`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::archive::end::{Tail, tail};
+use crate::archive::open::{Access, Reader};
+use crate::archive::ustar::Block;
+use crate::archive::{BLOCK_LEN, END, END_LEN};
+use crate::error::{Context, Error, Result, reason};
+use crate::fs::lock::{self, Mode};
+use crate::fs::{FileId, Stat};
+use crate::observer::Run;
+
+/// How an archive is opened for appending.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AppendOptions {
+    pub(crate) lock_timeout: Duration,
+    /// Cut what lies behind the end, even when it may be another archive.
+    pub(crate) discard_tail: bool,
+}
+
+/// An archive that is locked for one append.
+#[derive(Debug)]
+pub(crate) struct Append {
+    reader: Arc<Reader>,
+    path: PathBuf,
+    /// As the archive was before.
+    before: Stat,
+    end: u64,
+    tail: Tail,
+    /// The first header block is on disk.
+    marked: bool,
+}
+
+impl Append {
+    /// Opens and locks the archive at `path`. `find_end` is handed the locked archive and returns its end.
+    pub(crate) fn open(
+        path: &Path,
+        options: AppendOptions,
+        run: &Run,
+        find_end: impl FnOnce(&Arc<Reader>, &Run) -> Result<u64>,
+    ) -> Result<Self> {
+        let opened = Reader::open(path, Access::Append)?;
+        lock::lock(opened.file().handle(), Mode::Exclusive, opened.name(), options.lock_timeout, run)?;
+        let reader = opened.refreshed()?;
+        let before = reader.file().stat().context("look at", reader.name())?;
+        let end = find_end(&reader, run)?;
+        let mut append =
+            Append { reader, path: path.to_owned(), before, end, tail: Tail::Nothing, marked: false };
+        append.check_in_place("nothing was changed")?;
+        append.tail = tail(&append.reader, end, run)?;
+        append.check_tail(options.discard_tail, run)?;
+        Ok(append)
+    }
+
+    /// The offset that the first block of the appended run has, once it is committed.
+    pub(crate) fn start(&self) -> u64 {
+        self.end
+    }
+
+    pub(crate) fn reader(&self) -> &Arc<Reader> {
+        &self.reader
+    }
+
+    /// Step 1 and 2.
+    pub(crate) fn mark(&mut self, first: &Block) -> Result<()> {
+        let file = self.reader.file();
+        self.marked = true;
+        file.truncate(self.end + END_LEN).context("shorten", self.reader.name())?;
+        self.write(first, self.end + END_LEN)?;
+        self.sync()
+    }
+
+    /// Writes at an offset behind the first block, in any order.
+    pub(crate) fn write(&self, data: &[u8], offset: u64) -> Result<()> {
+        debug_assert!(self.marked && offset >= self.end + END_LEN);
+        self.reader.file().write_at(data, offset).context("append to", self.reader.name())
+    }
+
+    /// Steps 3 to 5: everything up to `new_end` was written; `first` becomes the block at the old end.
+    pub(crate) fn commit(&mut self, new_end: u64, first: &Block) -> Result<()> {
+        self.sync()?;
+        self.write(&END, new_end)?;
+        self.sync()?;
+        let file = self.reader.file();
+        if let Err(error) = file
+            .write_at(first, self.end)
+            .and_then(|()| file.sync_data())
+            .context("commit", self.reader.name())
+        {
+            return Err(self.take_back_commit(error));
+        }
+        self.marked = false;
+        self.check_in_place("the snapshot was appended to the file that was opened")
+    }
+
+    /// The commit's own write failed, so it may or may not be on disk: make sure that it is not.
+    fn take_back_commit(&self, error: Error) -> Error {
+        let file = self.reader.file();
+        let undone = file.write_at(&[0; BLOCK_LEN], self.end).and_then(|()| file.sync_data());
+        match undone.context("take back the commit in", self.reader.name()) {
+            Ok(()) => error,
+            Err(undo) => Error::Undo {
+                what: Box::new(error),
+                undo: Box::new(undo),
+                state: "the snapshot may or may not be in the archive: look with `snapshotter verify`"
+                    .to_owned(),
+            },
+        }
+    }
+
+    /// Gives up and makes the archive what it was before; returns `error`, or both when that fails too.
+    pub(crate) fn abandon(mut self, error: Error) -> Error {
+        if matches!(error, Error::Undo { .. }) {
+            // The commit may have happened: what it points to must stay.
+            self.marked = false;
+            return error;
+        }
+        match self.cut_back() {
+            Ok(()) => error,
+            Err(undo) => Error::Undo {
+                what: Box::new(error),
+                undo: Box::new(undo),
+                state:
+                    "the snapshots in the archive are whole, and the next backup cuts what lies behind them"
+                        .to_owned(),
+            },
+        }
+    }
+
+    fn cut_back(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.marked) {
+            return Ok(());
+        }
+        let file = self.reader.file();
+        file.truncate(self.end + END_LEN).context("shorten", self.reader.name())?;
+        if matches!(self.tail, Tail::Zeros(_)) {
+            // Zeros again, without taking up space.
+            file.truncate(self.before.size).context("lengthen", self.reader.name())?;
+        }
+        self.sync()?;
+        // The last trace; it is no loss where it cannot be removed.
+        let _ = file.handle().set_mtime(self.before.mtime);
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.reader.file().sync_data().context("sync", self.reader.name())
+    }
+
+    /// The archive must still be the one under its path: what is appended to a file that was deleted or replaced in
+    /// the meantime is lost. `state` says what was done to it until now.
+    fn check_in_place(&self, state: &str) -> Result<()> {
+        let refused = |reason: &str| Error::Archive {
+            action: "append to",
+            archive: self.reader.name().clone(),
+            reason: format!("{reason} ({state})"),
+        };
+        let look = || -> io::Result<bool> {
+            let stat = self.reader.file().stat()?;
+            Ok(FileId::of_path(&self.path)? == stat.id && stat.nlink > 0)
+        };
+        match look() {
+            Ok(true) => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(refused(&format!("cannot tell whether it is still under its path: {}", reason(&error))))
+            }
+            _ => Err(refused("it was deleted or replaced while it was open: run the backup again")),
+        }
+    }
+
+    fn check_tail(&self, discard: bool, run: &Run) -> Result<()> {
+        let behind = self.end + END_LEN;
+        match self.tail {
+            Tail::Nothing => {}
+            Tail::Zeros(length) => {
+                run.observer.note(&format!("{length} bytes of zero padding behind the archive's end are cut"));
+            }
+            Tail::Remains(length) => run.observer.note(&format!(
+                "a backup was killed here before: {length} bytes that it left behind the archive's end are cut"
+            )),
+            Tail::Foreign(_) if discard => {
+                let length = self.reader.len() - behind;
+                run.observer.note(&format!("{length} bytes behind the archive's end are cut, as --discard-tail says"));
+            }
+            Tail::Foreign(offset) => {
+                return Err(Error::Archive {
+                    action: "append to",
+                    archive: self.reader.name().clone(),
+                    reason: format!(
+                        "it ends at offset {}, and something else follows at {offset}, maybe another archive: look at \
+                         it with `tar -itf`, and cut it off with `snapshotter backup --discard-tail`",
+                        self.end
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Append {
+    fn drop(&mut self) {
+        // Only after a panic: every other way out has said what became of this.
+        let _ = self.cut_back();
+    }
+}

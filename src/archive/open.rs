@@ -1,0 +1,155 @@
+//! Opening an archive and reading from it by offset, and what to say when it is none.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::archive::ustar::Block;
+use crate::error::{Context, Error, Result};
+use crate::fs::{FileId, Handle, Kind, StoreFile};
+use crate::name::Shown;
+
+/// An archive that is open for reading. Bytes before its end never change, so any number of readers may share it.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    file: StoreFile,
+    name: Shown,
+    length: u64,
+    id: FileId,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Append,
+    Init,
+}
+
+impl Reader {
+    pub(crate) fn open(path: &Path, access: Access) -> Result<Arc<Self>> {
+        let name = Shown::from(path);
+        let file = StoreFile::new(open(path, &name, access)?);
+        let stat = file.stat().context("look at", &name)?;
+        Ok(Arc::new(Reader { file, length: stat.size, id: stat.id, name }))
+    }
+
+    /// The same open archive with the length that it has now, for after a lock was waited for.
+    pub(crate) fn refreshed(self: &Arc<Self>) -> Result<Arc<Self>> {
+        let stat = self.file.stat().context("look at", &self.name)?;
+        if stat.size == self.length {
+            return Ok(Arc::clone(self));
+        }
+        let file = StoreFile::new(self.file.handle().duplicate().context("open", &self.name)?);
+        Ok(Arc::new(Reader { file, length: stat.size, id: stat.id, name: self.name.clone() }))
+    }
+
+    pub(crate) fn name(&self) -> &Shown {
+        &self.name
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.length
+    }
+
+    pub(crate) fn id(&self) -> FileId {
+        self.id
+    }
+
+    pub(crate) fn file(&self) -> &StoreFile {
+        &self.file
+    }
+
+    /// Fills `buffer` from `offset`, or as much of it as the archive has.
+    pub(crate) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        self.file.read_at(buffer, offset).context("read", &self.name)
+    }
+
+    /// Fills `buffer` from `offset`, which must lie inside.
+    pub(crate) fn read_exact(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        if self.read(buffer, offset)? == buffer.len() { Ok(()) } else { Err(self.shrunk(offset)) }
+    }
+
+    /// The error for bytes that were there when the archive was opened.
+    pub(crate) fn shrunk(&self, offset: u64) -> Error {
+        Error::Damaged {
+            archive: self.name.clone(),
+            offset,
+            reason: "it became shorter while it was read".to_owned(),
+        }
+    }
+}
+
+/// How other files begin that are taken for archives.
+const MAGIC: [(&[u8], &str); 6] = [
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"BZh", "bzip2"),
+    (b"PK\x03\x04", "zip"),
+    (b"age-encryption.org/", "age"),
+];
+
+/// What a block at `at` that is no header may be.
+pub(crate) fn describe(at: u64, block: &Block) -> String {
+    if at > 0 || block[257..262] == *b"ustar" {
+        return "neither a member's header nor the end of the archive".to_owned();
+    }
+    match MAGIC.iter().find(|(magic, _)| block.starts_with(magic)) {
+        Some((_, format)) => format!("this is a {format} file and not a tar: unpack it first"),
+        None => {
+            "this is not a tar: name the right file, or make a new archive with `snapshotter init`".to_owned()
+        }
+    }
+}
+
+/// How to mount an archive, for messages.
+const MOUNT: &str = "mount an archive with `-v $PWD/backup.tar:/backup.tar`";
+
+fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
+    let action = match access {
+        Access::Read => "read",
+        Access::Append => "append to",
+        Access::Init => "initialise",
+    };
+    // A FIFO must not be opened, and a directory cannot be: ask first. The path itself may be a symbolic link.
+    let real = std::fs::canonicalize(path).map_err(|source| missing(access, action, name, source))?;
+    let kind = Handle::open_path(&real).and_then(|handle| handle.stat()).context("look at", name)?.kind;
+    let remedy = match access {
+        Access::Init => "remove it, and try again".to_owned(),
+        _ => {
+            format!("remove it on the host, make an archive with `snapshotter init backup.tar`, and {MOUNT}")
+        }
+    };
+    let refused = |reason: String| Error::Archive { action, archive: name.clone(), reason };
+    match kind {
+        Kind::File => {}
+        Kind::Directory => {
+            return Err(refused(format!(
+                "Is a directory (docker makes one when the host path does not exist): {remedy}"
+            )));
+        }
+        _ => return Err(refused(format!("it is no regular file: {remedy}"))),
+    }
+    let opened = match access {
+        Access::Read => Handle::open_for_reading(&real),
+        Access::Append | Access::Init => Handle::open_for_update(&real),
+    };
+    opened.map_err(|source| {
+        let hint = match source.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => "mount the archive without `:ro`".to_owned(),
+            _ => format!("{action} it as a user that may"),
+        };
+        Error::IoHint { action, path: name.clone(), source, hint }
+    })
+}
+
+fn missing(access: Access, action: &'static str, name: &Shown, source: io::Error) -> Error {
+    let hint = if access == Access::Init {
+        "it is a symbolic link that leads nowhere: remove it".to_owned()
+    } else if source.kind() == io::ErrorKind::NotFound {
+        format!("make an archive with `snapshotter init`, and {MOUNT}")
+    } else {
+        "name an archive with --archive".to_owned()
+    };
+    Error::IoHint { action, path: name.clone(), source, hint }
+}

@@ -1,0 +1,56 @@
+//! What a file is besides its content: from the system's answers to an [`Entry`].
+
+use std::io;
+
+use nix::errno::Errno;
+
+use crate::archive::entry::{Entry, Kind};
+use crate::fs::xattrs::{ACL_ACCESS, ACL_DEFAULT, is};
+use crate::fs::{Handle, Stat, acl};
+
+/// The entry of a file with these answers, without size, link and extended attributes.
+pub(super) fn entry(name: Vec<u8>, kind: Kind, stat: &Stat) -> Entry {
+    let mut entry = Entry::new(name, kind);
+    entry.mode = stat.mode;
+    entry.uid = u64::from(stat.uid);
+    entry.gid = u64::from(stat.gid);
+    entry.mtime = stat.mtime;
+    if matches!(kind, Kind::CharDevice | Kind::BlockDevice) {
+        entry.device = stat.device;
+    }
+    entry
+}
+
+/// Reads the extended attributes of what `handle` has open into `entry`. `unreadable` is told of those that are
+/// there and cannot be read.
+pub(super) fn read_xattrs(
+    entry: &mut Entry,
+    handle: &Handle,
+    mut unreadable: impl FnMut(&[u8], io::Error) -> crate::Result<()>,
+) -> crate::Result<io::Result<()>> {
+    let names = match handle.xattr_names() {
+        Ok(names) => names,
+        Err(error) => return Ok(Err(error)),
+    };
+    for name in names {
+        let value = match handle.xattr(&name) {
+            // It was removed in the meantime.
+            Ok(None) => continue,
+            Ok(Some(value)) => value,
+            Err(error) if is(&error, Errno::EPERM) || is(&error, Errno::EACCES) => {
+                unreadable(&name, error)?;
+                continue;
+            }
+            Err(error) => return Ok(Err(error)),
+        };
+        match (name.as_slice(), acl::to_text(&value)) {
+            (ACL_ACCESS, Some(text)) => entry.acl_access = Some(text.into_bytes()),
+            (ACL_DEFAULT, Some(text)) => entry.acl_default = Some(text.into_bytes()),
+            (ACL_ACCESS | ACL_DEFAULT, None) => {
+                unreadable(&name, io::Error::other("an ACL of a form that is not known"))?;
+            }
+            _ => entry.xattrs.push((name, value)),
+        }
+    }
+    Ok(Ok(()))
+}

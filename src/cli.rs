@@ -1,0 +1,173 @@
+//! The command line: what can be asked for, and who answers. A command is a file: its arguments, its call of the
+//! library, and how its result is shown. Nothing here touches a file, and only the library's public API is used.
+
+mod backup;
+mod flags;
+mod init;
+mod json;
+mod list;
+mod members;
+pub(crate) mod output;
+mod problems;
+mod progress;
+mod restore;
+mod session;
+mod units;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use snapshotter::observer::Cancel;
+
+use crate::cli::flags::{Flags, Volumes};
+use crate::cli::session::Session;
+
+/// How a misused command line ends; clap's own errors end so too.
+const USAGE: u8 = 2;
+
+const EXAMPLE: &str = "\
+Examples:
+  snapshotter init backup.tar
+  docker run --rm --volumes-from busy_lewin \\
+    -v $PWD/backup.tar:/backup.tar -v $PWD/config.yml:/config.yml snapshotter backup
+  docker run --rm --volumes-from busy_lewin \\
+    -v $PWD/backup.tar:/backup.tar -v $PWD/config.yml:/config.yml snapshotter restore
+  snapshotter list --archive backup.tar
+  snapshotter verify --archive backup.tar
+The help of each command has more.";
+
+/// Puts the volumes of Docker containers into one plain, appendable tar archive, and puts them back
+#[derive(Debug, Parser)]
+#[command(name = "snapshotter", version, after_help = EXAMPLE)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+    #[command(flatten)]
+    volumes: Volumes,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make an empty archive
+    #[command(after_help = init::EXAMPLE)]
+    Init(Also<init::Init>),
+    /// Append one snapshot of the configured volumes to the archive
+    #[command(after_help = backup::EXAMPLE)]
+    Backup(Also<backup::Backup>),
+    /// Put the newest snapshot under the configured prefix back; what it lacks is removed from the volumes
+    #[command(after_help = restore::EXAMPLE)]
+    Restore(Also<restore::Restore>),
+    /// Show the snapshots in the archive, or the members of one
+    #[command(after_help = list::EXAMPLE)]
+    List(Also<list::List>),
+    /// Read the whole archive and check its structure and every checksum
+    #[command(after_help = verify::EXAMPLE)]
+    Verify(Also<verify::Verify>),
+}
+
+/// A command's own arguments, and `--volume` once more: a flag of clap's that is global keeps only the values behind
+/// the command, and a volume named before it would be left out without a word.
+#[derive(Debug, Args)]
+struct Also<T: Args> {
+    #[command(flatten)]
+    args: T,
+    #[command(flatten)]
+    volumes: Volumes,
+}
+
+/// Parses the command line and does what it says. Ends the program itself where usage or help is to be shown.
+///
+/// # Errors
+/// Why the command failed.
+pub(crate) fn run(cancel: Cancel) -> anyhow::Result<ExitCode> {
+    let Cli { command, flags, volumes } = Cli::parse();
+    let Some(command) = command else {
+        output::help(&Cli::command().render_help());
+        return Ok(ExitCode::from(USAGE));
+    };
+    let session = |more: Volumes| Session::new(flags, volumes.and(more), cancel);
+    match command {
+        Command::Init(also) => also.args.run(&session(also.volumes)),
+        Command::Backup(also) => also.args.run(&session(also.volumes)),
+        Command::Restore(also) => also.args.run(&session(also.volumes)),
+        Command::List(also) => also.args.run(&session(also.volumes)),
+        Command::Verify(also) => also.args.run(&session(also.volumes)),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(format!("snapshotter {line}").split_whitespace())
+    }
+
+    fn refusal(line: &str) -> ErrorKind {
+        parse(line).unwrap_err().kind()
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_stand_before_or_after_the_command_and_the_last_one_counts() {
+        for line in [
+            "--archive a.tar --json -q --lock-timeout 5 list",
+            "list --archive a.tar --json -q --lock-timeout 5",
+            "--archive b.tar --json --lock-timeout 9 list -q --archive a.tar --lock-timeout 5",
+        ] {
+            let flags = parse(line).unwrap().flags;
+            assert_eq!(flags.archive().to_str(), Some("a.tar"), "{line}");
+            assert!(flags.json && flags.quiet && !flags.verbose && !flags.strict, "{line}");
+            assert_eq!(flags.lock_timeout, 5, "{line}");
+        }
+    }
+
+    #[test]
+    fn volumes_before_and_after_the_command_are_all_kept_in_order() {
+        let cli = parse("--volume /a --volume /b backup --volume /c").unwrap();
+        let Some(Command::Backup(also)) = cli.command else { panic!("another command") };
+        assert_eq!(cli.volumes.and(also.volumes).volumes, ["/a", "/b", "/c"]);
+    }
+
+    #[test]
+    fn what_cannot_go_together_is_refused() {
+        assert_eq!(refusal("restore --path a"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refusal("restore --into o --in-place"), ErrorKind::ArgumentConflict);
+        assert_eq!(refusal("backup --checksum sometimes"), ErrorKind::InvalidValue);
+        assert_eq!(refusal("backup --lock-timeout -1"), ErrorKind::UnknownArgument);
+        assert_eq!(refusal("backup --lock-timeout 1.5"), ErrorKind::ValueValidation);
+        assert_eq!(refusal("backup --lock-timeout 99999999999"), ErrorKind::ValueValidation);
+        assert_eq!(refusal("backup /backup.tar"), ErrorKind::UnknownArgument);
+        assert_eq!(refusal("shred"), ErrorKind::InvalidSubcommand);
+        assert!(parse("restore --into o --path a --dry-run --no-owner --snapshot 1a2b").is_ok());
+    }
+
+    #[test]
+    fn no_command_is_told_apart_from_a_wrong_one() {
+        assert!(parse("-v").unwrap().command.is_none());
+    }
+
+    #[test]
+    fn the_version_is_the_one_that_snapshots_carry() {
+        assert_eq!(Cli::command().render_version().trim_end(), snapshotter::PROGRAM);
+    }
+
+    #[test]
+    fn each_command_shows_an_example_with_docker_and_one_without() {
+        for command in Cli::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("docker run --rm"), "{help}");
+            assert!(help.lines().any(|line| line.starts_with("  snapshotter ")), "{help}");
+        }
+    }
+}

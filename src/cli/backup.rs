@@ -1,0 +1,186 @@
+//! `snapshotter backup`: appends one snapshot of the configured volumes.
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use snapshotter::config::Need;
+use snapshotter::name::Shown;
+use snapshotter::{BackupOptions, BackupReport, ChecksumPolicy, SnapshotVolume};
+
+use crate::cli::json::{self, JsonWarning};
+use crate::cli::output::{print_json, print_line};
+use crate::cli::session::Session;
+use crate::cli::units::{bytes, count, duration, remarks, seconds};
+
+/// Shown below the command's help.
+pub(crate) const EXAMPLE: &str = "\
+Examples:
+  docker run --rm --volumes-from busy_lewin \\
+    -v $PWD/backup.tar:/backup.tar -v $PWD/config.yml:/config.yml snapshotter backup
+  snapshotter backup --archive backup.tar --prefix volumes/web --volume /srv/web \\
+    --note \"before 2.0\"";
+
+/// The arguments of `backup`.
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// Text to keep with the snapshot
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    /// Which content to hash
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    checksum: Checksum,
+    /// Cut what lies behind the archive's end, even when it may be another archive
+    #[arg(long)]
+    discard_tail: bool,
+}
+
+/// [`ChecksumPolicy`] as an argument.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Checksum {
+    /// What is read anyway; what the filesystem clones is not
+    #[default]
+    Auto,
+    /// All, so what is cloned is read too
+    Always,
+    /// None: damage to content goes unnoticed
+    Never,
+}
+
+impl From<Checksum> for ChecksumPolicy {
+    fn from(checksum: Checksum) -> Self {
+        match checksum {
+            Checksum::Auto => ChecksumPolicy::Auto,
+            Checksum::Always => ChecksumPolicy::Always,
+            Checksum::Never => ChecksumPolicy::Never,
+        }
+    }
+}
+
+impl Backup {
+    pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
+        let config = session.config(Need::Volumes)?;
+        let options = BackupOptions {
+            archive: session.archive(),
+            note: self.note,
+            checksum: self.checksum.into(),
+            discard_tail: self.discard_tail,
+            lock_timeout: session.lock_timeout(),
+        };
+        let report = session.watch(|run| snapshotter::backup(&config, &options, run))?;
+        let printed = if session.json() {
+            print_json(&Json::new(&report, options.note.as_deref()))
+        } else if session.quiet() {
+            Ok(())
+        } else {
+            print_line(summary(&report))
+        };
+        printed
+            .with_context(|| format!("snapshot {} is in the archive, but that cannot be reported", report.id))
+    }
+}
+
+fn summary(report: &BackupReport) -> String {
+    let of = if report.prefix.is_empty() {
+        String::new()
+    } else {
+        format!(" of {}", Shown::from(report.prefix.as_str()))
+    };
+    format!(
+        "backed up {}{of} as {}: {}, {} ({} in the archive) in {}, {}",
+        count(report.volumes.len() as u64, "volume", "volumes"),
+        report.id,
+        count(report.entries, "entry", "entries"),
+        bytes(report.size),
+        bytes(report.bytes),
+        duration(report.elapsed),
+        remarks(report.warning_count, report.unhashed),
+    )
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    id: &'a str,
+    prefix: String,
+    time: String,
+    volumes: &'a [SnapshotVolume],
+    entries: u64,
+    size: u64,
+    bytes: u64,
+    unhashed: u64,
+    note: Option<&'a str>,
+    warning_count: u64,
+    warnings: Vec<JsonWarning>,
+    seconds: f64,
+}
+
+impl<'a> Json<'a> {
+    fn new(report: &'a BackupReport, note: Option<&'a str>) -> Self {
+        Json {
+            id: &report.id,
+            prefix: report.prefix.clone(),
+            time: report.created.to_rfc3339(),
+            volumes: &report.volumes,
+            entries: report.entries,
+            size: report.size,
+            bytes: report.bytes,
+            unhashed: report.unhashed,
+            note,
+            warning_count: report.warning_count,
+            warnings: json::all(&report.warnings),
+            seconds: seconds(report.elapsed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use snapshotter::VolumeType;
+    use snapshotter::time::Time;
+
+    use super::*;
+
+    fn report() -> BackupReport {
+        let volume = SnapshotVolume {
+            path: "/home/a\\b".to_owned(),
+            kind: VolumeType::Dir,
+            entries: 12,
+            size: 3_565_158,
+        };
+        BackupReport {
+            id: "1a2b3c4d".to_owned(),
+            created: Time { secs: 1_795_190_580, nanos: 0 },
+            prefix: "volumes/busy_lewin".to_owned(),
+            volumes: vec![volume.clone(), volume],
+            entries: 12,
+            size: 3_565_158,
+            bytes: 5 << 20,
+            unhashed: 0,
+            warning_count: 0,
+            warnings: Vec::new(),
+            elapsed: Duration::from_millis(412),
+        }
+    }
+
+    #[test]
+    fn the_summary_says_what_how_much_and_in_what_time() {
+        let expected = "backed up 2 volumes of volumes/busy_lewin as 1a2b3c4d: 12 entries, 3.4 MiB (5.0 MiB in the \
+                        archive) in 0.4 s, 0 warnings";
+        assert_eq!(summary(&report()), expected);
+        let bare = BackupReport { prefix: String::new(), unhashed: 1 << 20, warning_count: 1, ..report() };
+        let line = summary(&bare);
+        assert!(line.starts_with("backed up 2 volumes as 1a2b3c4d: "), "{line}");
+        assert!(line.ends_with("1 warning; 1.0 MiB carry no content checksum"), "{line}");
+    }
+
+    #[test]
+    fn json_leaves_what_is_text_anyhow_alone() {
+        let text = serde_json::to_value(Json::new(&report(), Some("a\\b"))).unwrap();
+        assert_eq!(text["volumes"][0]["path"], "/home/a\\b");
+        assert_eq!(text["volumes"][0]["type"], "dir");
+        assert_eq!(text["note"], "a\\b");
+        assert_eq!(text["time"], "2026-11-20T16:03:00Z");
+        assert_eq!(text["seconds"], 0.412);
+    }
+}

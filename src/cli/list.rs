@@ -1,0 +1,215 @@
+//! `snapshotter list`: the snapshots in an archive. With an ID, its members: see [`members`](super::members).
+
+use std::fmt::Write as _;
+
+use anyhow::bail;
+use clap::Args;
+use serde::Serialize;
+use snapshotter::name::Shown;
+use snapshotter::{Listing, Snapshot, SnapshotVolume};
+
+use crate::cli::json::{self, JsonProblem, JsonWarning};
+use crate::cli::members;
+use crate::cli::output::{Output, print_json};
+use crate::cli::problems::{self, archive_json, tail_bytes, tail_line};
+use crate::cli::session::Session;
+use crate::cli::units::{bytes, count, moment, number, unhashed};
+
+/// Shown below the command's help.
+pub(crate) const EXAMPLE: &str = "\
+Examples:
+  docker run --rm -v $PWD/backup.tar:/backup.tar:ro snapshotter list
+  snapshotter list --archive backup.tar 1a2b3c4d";
+
+/// How wide the column of prefixes gets at most; longer ones push the rest to the right.
+const MAX_PREFIX: usize = 40;
+
+/// The arguments of `list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Show the members of this snapshot: its ID, or the first four digits or more
+    id: Option<String>,
+}
+
+impl List {
+    pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
+        if let Some(id) = self.id {
+            return members::print(&id, session);
+        }
+        let listing = session.watch(|run| snapshotter::list(&session.list_options(), run))?;
+        if session.json() {
+            print_json(&Json::new(&listing, archive_json(&session.archive())))?;
+        } else {
+            let mut output = Output::stdout();
+            for line in lines(&listing) {
+                output.line(line)?;
+            }
+            output.finish()?;
+        }
+        match trouble(&listing) {
+            Some(trouble) => bail!(trouble),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first problem, the way out, and how many more there are.
+fn trouble(listing: &Listing) -> Option<String> {
+    let catalog = &listing.catalog;
+    let (first, rest) = catalog.problems.split_first()?;
+    let way_out = problems::way_out(&catalog.problems, catalog.tail, !catalog.snapshots.is_empty());
+    let more = match rest.len() as u64 {
+        0 => String::new(),
+        more => {
+            format!(" (and {}: `snapshotter verify` shows all)", count(more, "more problem", "more problems"))
+        }
+    };
+    Some(format!("{}{more}: {way_out}", problems::line(&listing.archive, first)))
+}
+
+fn lines(listing: &Listing) -> Vec<String> {
+    let catalog = &listing.catalog;
+    let mut lines = Vec::new();
+    let prefixes: Vec<String> = catalog.snapshots.iter().map(|snapshot| prefix(&snapshot.prefix)).collect();
+    let width = prefixes.iter().map(|prefix| prefix.chars().count()).max().unwrap_or(0).clamp(6, MAX_PREFIX);
+    if !catalog.snapshots.is_empty() {
+        lines.push(row("ID", "TIME (UTC)", "PREFIX", width, "ENTRIES", "SIZE"));
+    }
+    for (snapshot, prefix) in catalog.snapshots.iter().zip(&prefixes) {
+        let (entries, size) = (number(snapshot.entries), bytes(snapshot.size));
+        lines.push(row(&snapshot.id, &moment(snapshot.created), prefix, width, &entries, &size));
+        lines.extend(details(snapshot).into_iter().map(|detail| format!("{:10}{detail}", "")));
+    }
+    lines.push(total(listing));
+    lines
+}
+
+fn row(id: &str, time: &str, prefix: &str, width: usize, entries: &str, size: &str) -> String {
+    format!("{id:8}  {time:19}  {prefix:width$}  {entries:>9}  {size:>11}")
+}
+
+fn prefix(prefix: &str) -> String {
+    if prefix.is_empty() { "\"\"".to_owned() } else { Shown::from(prefix).to_string() }
+}
+
+fn details(snapshot: &Snapshot) -> Vec<String> {
+    let mut details = Vec::new();
+    for volume in &snapshot.volumes {
+        details.push(format!(
+            "{}: {}, {}, {}",
+            Shown::from(volume.path.as_str()),
+            volume.kind.name(),
+            count(volume.entries, "entry", "entries"),
+            bytes(volume.size),
+        ));
+    }
+    if let Some(note) = &snapshot.note {
+        details.push(format!("note: {}", Shown::from(note.as_str())));
+    }
+    if snapshot.warning_count > 0 {
+        details.push(count(snapshot.warning_count, "warning", "warnings"));
+    }
+    if snapshot.is_go() {
+        details.push("written by the Go program, which makes no checksums".to_owned());
+    }
+    details.extend(unhashed(snapshot.unhashed));
+    details
+}
+
+fn total(listing: &Listing) -> String {
+    let catalog = &listing.catalog;
+    let mut line = match catalog.snapshots.len() as u64 {
+        0 => format!("no snapshots in {}", listing.archive),
+        found => format!("{} in {}", count(found, "snapshot", "snapshots"), listing.archive),
+    };
+    // Writing to a String cannot fail.
+    if catalog.foreign > 0 {
+        let _ = write!(line, ", {}", count(catalog.foreign, "foreign member", "foreign members"));
+    }
+    if let Some(tail) = tail_line(catalog.tail) {
+        let _ = write!(line, ", {tail}");
+    }
+    line
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    archive: String,
+    snapshots: Vec<JsonSnapshot<'a>>,
+    foreign: u64,
+    remains: u64,
+    padding: u64,
+    problems: Vec<JsonProblem>,
+}
+
+#[derive(Serialize)]
+struct JsonSnapshot<'a> {
+    id: &'a str,
+    time: String,
+    prefix: String,
+    program: &'a str,
+    volumes: &'a [SnapshotVolume],
+    entries: u64,
+    size: u64,
+    unhashed: u64,
+    note: Option<&'a str>,
+    warning_count: u64,
+    warnings: Vec<JsonWarning>,
+    offset: u64,
+    bytes: u64,
+}
+
+impl<'a> Json<'a> {
+    fn new(listing: &'a Listing, archive: String) -> Self {
+        let catalog = &listing.catalog;
+        let (remains, padding) = tail_bytes(catalog.tail);
+        Json {
+            archive,
+            snapshots: json::all(&catalog.snapshots),
+            foreign: catalog.foreign,
+            remains,
+            padding,
+            problems: json::all(&catalog.problems),
+        }
+    }
+}
+
+impl<'a> From<&'a Snapshot> for JsonSnapshot<'a> {
+    fn from(snapshot: &'a Snapshot) -> Self {
+        let warnings = snapshot.warnings.iter().map(|(path, reason)| JsonWarning::escaped(path, reason));
+        JsonSnapshot {
+            id: &snapshot.id,
+            time: snapshot.created.to_rfc3339(),
+            prefix: snapshot.prefix.clone(),
+            program: &snapshot.program,
+            volumes: &snapshot.volumes,
+            entries: snapshot.entries,
+            size: snapshot.size,
+            unhashed: snapshot.unhashed,
+            note: snapshot.note.as_deref(),
+            warning_count: snapshot.warning_count,
+            warnings: warnings.collect(),
+            offset: snapshot.start,
+            bytes: snapshot.end.saturating_sub(snapshot.start),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_stand_below_their_heads_and_long_prefixes_are_not_cut() {
+        let head = row("ID", "TIME (UTC)", "PREFIX", 6, "ENTRIES", "SIZE");
+        let one = row("1a2b3c4d", "2026-11-20 16:03:00", "p", 6, "12", "3.4 MiB");
+        assert_eq!(one, "1a2b3c4d  2026-11-20 16:03:00  p              12      3.4 MiB");
+        assert_eq!(head.len(), one.len());
+        assert!(row("1a2b3c4d", "", "volumes/busy", 6, "1", "1 byte").contains("volumes/busy  "));
+    }
+
+    #[test]
+    fn an_empty_prefix_can_be_seen() {
+        assert_eq!([prefix(""), prefix("a\nb")], ["\"\"", "a\\x0ab"]);
+    }
+}

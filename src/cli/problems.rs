@@ -1,0 +1,73 @@
+//! What is wrong with an archive, and what lies behind its end, in words.
+
+use std::path::Path;
+
+use snapshotter::name::Shown;
+use snapshotter::{Problem, Tail};
+
+use crate::cli::units::bytes;
+
+/// `/backup.tar: offset N: reason`.
+pub(crate) fn line(archive: &Shown, problem: &Problem) -> String {
+    format!("{archive}: offset {}: {}", problem.offset, problem.reason)
+}
+
+/// What to do about an archive with `problems`.
+pub(crate) fn way_out(problems: &[Problem], tail: Tail, has_snapshots: bool) -> &'static str {
+    match tail {
+        Tail::Foreign(_) if problems.len() == 1 => {
+            "all before it is whole; `snapshotter backup --discard-tail` cuts it off"
+        }
+        _ if has_snapshots => {
+            "keep it, since `snapshotter restore --snapshot ID` still restores what is whole, and make a new one with \
+             `snapshotter init`"
+        }
+        _ => "make a new one with `snapshotter init`",
+    }
+}
+
+/// What lies behind the end, where that is no problem.
+pub(crate) fn tail_line(tail: Tail) -> Option<String> {
+    match tail {
+        Tail::Nothing | Tail::Foreign(_) => None,
+        Tail::Zeros(length) => Some(format!("{} of zero padding behind the end", bytes(length))),
+        Tail::Remains(length) => Some(format!(
+            "{} left behind the end by a killed backup: the next backup cuts them",
+            bytes(length)
+        )),
+    }
+}
+
+/// How many bytes a killed backup left, and how many of padding there are.
+pub(crate) fn tail_bytes(tail: Tail) -> (u64, u64) {
+    match tail {
+        Tail::Nothing | Tail::Foreign(_) => (0, 0),
+        Tail::Zeros(length) => (0, length),
+        Tail::Remains(length) => (length, 0),
+    }
+}
+
+/// The archive's path for JSON.
+pub(crate) fn archive_json(path: &Path) -> String {
+    snapshotter::name::json(path.as_os_str().as_encoded_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_out_fits_what_was_found() {
+        let problem = |offset| Problem { offset, reason: "r".to_owned() };
+        assert!(way_out(&[problem(9)], Tail::Foreign(9), true).contains("--discard-tail"));
+        assert!(way_out(&[problem(3), problem(9)], Tail::Foreign(9), true).contains("--snapshot ID"));
+        assert!(!way_out(&[problem(3)], Tail::Nothing, false).contains("--snapshot"));
+    }
+
+    #[test]
+    fn padding_and_remains_are_told_apart() {
+        assert_eq!([tail_bytes(Tail::Zeros(3)), tail_bytes(Tail::Remains(4))], [(0, 3), (4, 0)]);
+        assert_eq!(tail_line(Tail::Nothing), None);
+        assert_eq!(tail_line(Tail::Zeros(8192)).as_deref(), Some("8.0 KiB of zero padding behind the end"));
+    }
+}

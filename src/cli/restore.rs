@@ -1,0 +1,233 @@
+//! `snapshotter restore`: puts a snapshot back.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use snapshotter::config::Need;
+use snapshotter::name::{Shown, json};
+use snapshotter::{Change, ChangeKind, RestoreOptions, RestoreReport, RestoredVolume, VolumeType};
+
+use crate::cli::json::{self, JsonWarning};
+use crate::cli::output::{Output, print_json};
+use crate::cli::session::Session;
+use crate::cli::units::{bytes, count, duration, moment, number, remarks, seconds};
+
+/// Shown below the command's help.
+pub(crate) const EXAMPLE: &str = "\
+Examples:
+  docker run --rm --volumes-from busy_lewin \\
+    -v $PWD/backup.tar:/backup.tar -v $PWD/config.yml:/config.yml snapshotter restore
+  snapshotter restore --archive backup.tar --prefix volumes/web \\
+    --into /tmp/look --path /srv/web/index.html";
+
+/// The arguments of `restore`.
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The snapshot to restore instead of the newest: its ID, or the first four digits or more
+    #[arg(long, value_name = "ID")]
+    snapshot: Option<String>,
+    /// Restore below this directory, volume /a/b to DIR/a/b; it need not exist
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
+    /// With --into: restore this file or directory alone, given by its absolute path in the container
+    #[arg(long, requires = "into")]
+    path: Option<OsString>,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Clear each volume before it is filled, where there is no room for two copies: a failure then leaves it torn
+    #[arg(long, conflicts_with = "into")]
+    in_place: bool,
+    /// Leave the owner of what is restored to the user who runs this
+    #[arg(long)]
+    no_owner: bool,
+}
+
+impl Restore {
+    pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
+        let need = if self.into.is_some() { Need::VolumesOrAll } else { Need::Volumes };
+        let config = session.config(need)?;
+        let options = RestoreOptions {
+            archive: session.archive(),
+            snapshot: self.snapshot,
+            into: self.into,
+            path: self.path,
+            dry_run: self.dry_run,
+            in_place: self.in_place,
+            no_owner: self.no_owner,
+            lock_timeout: session.lock_timeout(),
+        };
+        let report = session.watch(|run| snapshotter::restore(&config, &options, run))?;
+        let printed = if session.json() {
+            print_json(&Json::new(&report))
+        } else {
+            print(&report, options.into.as_deref(), session.quiet())
+        };
+        printed.with_context(|| {
+            let done = if report.dry_run { "nothing was changed" } else { "the restore is complete" };
+            format!("{done}, but that cannot be reported")
+        })
+    }
+}
+
+fn print(report: &RestoreReport, into: Option<&Path>, quiet: bool) -> snapshotter::Result<()> {
+    let mut output = Output::stdout();
+    for change in &report.changes {
+        output.line(format_args!("{} {}", verb(change.kind), Shown::from(&change.path)))?;
+    }
+    if !quiet {
+        output.line(summary(report, into))?;
+    }
+    output.finish()
+}
+
+fn verb(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::Create => "create",
+        ChangeKind::Replace => "replace",
+        ChangeKind::Remove => "remove",
+    }
+}
+
+fn summary(report: &RestoreReport, into: Option<&Path>) -> String {
+    let mut what = count(report.volumes.len() as u64, "volume", "volumes");
+    // Writing to a String cannot fail.
+    if !report.prefix.is_empty() {
+        let _ = write!(what, " of {}", Shown::from(report.prefix.as_str()));
+    }
+    let _ = write!(what, " from {} of {} UTC", report.id, moment(report.created));
+    if let Some(into) = into {
+        let _ = write!(what, " into {}", Shown::from(into));
+    }
+    if report.dry_run {
+        let changes = |kind| {
+            let of_kind = report.changes.iter().filter(|change| change.kind == kind).count();
+            format!("{} {}", verb(kind), number(of_kind as u64))
+        };
+        let [create, replace, remove] =
+            [ChangeKind::Create, ChangeKind::Replace, ChangeKind::Remove].map(changes);
+        return format!("would restore {what}: {create}, {replace}, {remove}; nothing was changed");
+    }
+    format!(
+        "restored {what}: {}, {} in {}, {}",
+        count(report.entries, "entry", "entries"),
+        bytes(report.size),
+        duration(report.elapsed),
+        remarks(report.warning_count, report.unhashed),
+    )
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    id: &'a str,
+    prefix: String,
+    time: String,
+    volumes: Vec<JsonRestored>,
+    entries: u64,
+    size: u64,
+    unhashed: u64,
+    warning_count: u64,
+    warnings: Vec<JsonWarning>,
+    dry_run: bool,
+    changes: Vec<JsonChange>,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct JsonRestored {
+    path: String,
+    target: String,
+    #[serde(rename = "type")]
+    kind: VolumeType,
+}
+
+#[derive(Serialize)]
+struct JsonChange {
+    change: &'static str,
+    path: String,
+}
+
+impl<'a> Json<'a> {
+    fn new(report: &'a RestoreReport) -> Self {
+        Json {
+            id: &report.id,
+            prefix: report.prefix.clone(),
+            time: report.created.to_rfc3339(),
+            volumes: json::all(&report.volumes),
+            entries: report.entries,
+            size: report.size,
+            unhashed: report.unhashed,
+            warning_count: report.warning_count,
+            warnings: json::all(&report.warnings),
+            dry_run: report.dry_run,
+            changes: json::all(&report.changes),
+            seconds: seconds(report.elapsed),
+        }
+    }
+}
+
+impl From<&RestoredVolume> for JsonRestored {
+    fn from(volume: &RestoredVolume) -> Self {
+        JsonRestored { path: volume.path.clone(), target: json(&volume.target), kind: volume.kind }
+    }
+}
+
+impl From<&Change> for JsonChange {
+    fn from(change: &Change) -> Self {
+        JsonChange { change: verb(change.kind), path: json(&change.path) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use snapshotter::time::Time;
+
+    use super::*;
+
+    fn report(changes: Vec<Change>) -> RestoreReport {
+        let volume =
+            RestoredVolume { path: "/a".to_owned(), target: b"/o\xff/a".to_vec(), kind: VolumeType::File };
+        RestoreReport {
+            id: "1a2b3c4d".to_owned(),
+            prefix: "p".to_owned(),
+            created: Time { secs: 1_795_190_580, nanos: 0 },
+            volumes: vec![volume],
+            entries: 1,
+            size: 5,
+            unhashed: 5,
+            warning_count: 0,
+            warnings: Vec::new(),
+            dry_run: !changes.is_empty(),
+            changes,
+            elapsed: Duration::from_secs(2),
+        }
+    }
+
+    #[test]
+    fn the_summary_names_the_snapshot_its_time_and_where_it_went() {
+        let expected = "restored 1 volume of p from 1a2b3c4d of 2026-11-20 16:03:00 UTC into o: 1 entry, 5 bytes in \
+                        2.0 s, 0 warnings; 5 bytes carry no content checksum";
+        assert_eq!(summary(&report(Vec::new()), Some(Path::new("o"))), expected);
+    }
+
+    #[test]
+    fn a_dry_run_says_what_would_change_and_that_nothing_did() {
+        let changes = vec![
+            Change { kind: ChangeKind::Remove, path: b"/a".to_vec() },
+            Change { kind: ChangeKind::Remove, path: b"/b\xff".to_vec() },
+        ];
+        let report = report(changes);
+        let line = summary(&report, None);
+        assert!(line.starts_with("would restore 1 volume of p from 1a2b3c4d of "), "{line}");
+        assert!(line.ends_with(": create 0, replace 0, remove 2; nothing was changed"), "{line}");
+        let text = serde_json::to_value(Json::new(&report)).unwrap();
+        assert_eq!(text["changes"][1], serde_json::json!({"change": "remove", "path": "/b\\xff"}));
+        assert_eq!(text["volumes"][0]["target"], "/o\\xff/a");
+    }
+}

@@ -1,0 +1,78 @@
+//! What a command is handed: the common flags, and what follows from them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use snapshotter::config::{Config, Need, Overrides};
+use snapshotter::observer::{Cancel, Run};
+use snapshotter::{DEFAULT_CONFIG, ListOptions, Result};
+
+use crate::cli::flags::{Flags, Volumes};
+use crate::cli::progress::Progress;
+
+/// One run of the program.
+#[derive(Debug)]
+pub(crate) struct Session {
+    flags: Flags,
+    volumes: Vec<String>,
+    cancel: Cancel,
+}
+
+impl Session {
+    pub(crate) fn new(flags: Flags, volumes: Volumes, cancel: Cancel) -> Self {
+        Session { flags, volumes: volumes.volumes, cancel }
+    }
+
+    /// Whether the result is printed as JSON.
+    pub(crate) fn json(&self) -> bool {
+        self.flags.json
+    }
+
+    /// Whether a line that only says that all is done is left out.
+    pub(crate) fn quiet(&self) -> bool {
+        self.flags.quiet
+    }
+
+    /// Where the archive is.
+    pub(crate) fn archive(&self) -> PathBuf {
+        self.flags.archive().to_owned()
+    }
+
+    /// How long to wait for other runs.
+    pub(crate) fn lock_timeout(&self) -> Duration {
+        Duration::from_secs(self.flags.lock_timeout)
+    }
+
+    /// For the commands that only read the archive.
+    pub(crate) fn list_options(&self) -> ListOptions {
+        ListOptions { archive: self.archive(), lock_timeout: self.lock_timeout() }
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub(crate) fn config(&self, need: Need) -> Result<Config> {
+        let path = self.flags.config().unwrap_or(Path::new(DEFAULT_CONFIG));
+        let overrides = Overrides { prefix: self.flags.prefix.clone(), volumes: self.volumes.clone() };
+        Config::load(path, self.flags.config().is_some(), &overrides, need)
+    }
+
+    /// Does `work` while its progress, notes and warnings are shown. The bar is gone when this returns.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub(crate) fn watch<T>(&self, work: impl FnOnce(&Run) -> Result<T>) -> Result<T> {
+        let flags = &self.flags;
+        let progress = Progress::new(flags.verbose, flags.quiet, flags.no_progress);
+        work(&Run { observer: &progress, cancel: self.cancel.clone(), strict: flags.strict })
+    }
+
+    /// Fails once a signal came, for what is done outside the library.
+    ///
+    /// # Errors
+    /// [`snapshotter::Error::Stopped`].
+    pub(crate) fn check_signals(&self) -> Result<()> {
+        self.cancel.check("nothing was changed")
+    }
+}

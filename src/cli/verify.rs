@@ -1,0 +1,220 @@
+//! `snapshotter verify`: reads the whole archive, and says what was checked, what could not be, and what is wrong.
+
+use anyhow::bail;
+use clap::Args;
+use serde::Serialize;
+use snapshotter::name::Shown;
+use snapshotter::{Verification, Verified};
+
+use crate::cli::json::{self, JsonProblem};
+use crate::cli::output::{Output, print_json, say};
+use crate::cli::problems::{self, archive_json, tail_bytes, tail_line};
+use crate::cli::session::Session;
+use crate::cli::units::{bytes, count, duration, seconds};
+
+/// Shown below the command's help.
+pub(crate) const EXAMPLE: &str = "\
+Examples:
+  docker run --rm -v $PWD/backup.tar:/backup.tar:ro snapshotter verify
+  snapshotter verify --archive backup.tar";
+
+/// The arguments of `verify`: it has none of its own.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {}
+
+impl Verify {
+    #[expect(clippy::unused_self, reason = "it is called as every command is")]
+    pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
+        let found = session.watch(|run| snapshotter::verify(&session.list_options(), run))?;
+        if session.json() {
+            print_json(&Json::new(&found, archive_json(&session.archive())))?;
+        } else if !session.quiet() {
+            let mut output = Output::stdout();
+            for line in lines(&found) {
+                output.line(line)?;
+            }
+            output.finish()?;
+        }
+        if is_sound(&found) {
+            return Ok(());
+        }
+        for problem in &found.problems {
+            say(&problems::line(&found.archive, problem));
+        }
+        bail!(verdict(&found))
+    }
+}
+
+fn is_sound(found: &Verification) -> bool {
+    found.problems.is_empty() && found.snapshots.iter().all(|snapshot| snapshot.ok)
+}
+
+fn verdict(found: &Verification) -> String {
+    let whole = found.snapshots.iter().filter(|snapshot| snapshot.ok).count();
+    let damaged = match (found.snapshots.len() - whole) as u64 {
+        0 => String::new(),
+        damaged => format!(", {}", count(damaged, "damaged snapshot", "damaged snapshots")),
+    };
+    let found_problems = count(found.problems.len() as u64, "problem", "problems");
+    let way_out = problems::way_out(&found.problems, found.tail, whole > 0);
+    format!("{} is not sound: {found_problems}{damaged}: {way_out}", found.archive)
+}
+
+fn lines(found: &Verification) -> Vec<String> {
+    let mut lines: Vec<String> = found.snapshots.iter().map(snapshot_line).collect();
+    let entries: u64 = found.snapshots.iter().map(|snapshot| snapshot.entries).sum();
+    lines.push(format!(
+        "verified {}: {}, {}, {} checked in {}",
+        found.archive,
+        count(found.snapshots.len() as u64, "snapshot", "snapshots"),
+        count(entries, "entry", "entries"),
+        bytes(found.bytes),
+        duration(found.elapsed),
+    ));
+    let unchecked = not_checked(found);
+    if !unchecked.is_empty() {
+        lines.push(format!("not checked: {}", unchecked.join("; ")));
+    }
+    lines.extend(tail_line(found.tail));
+    lines
+}
+
+fn snapshot_line(snapshot: &Verified) -> String {
+    let prefix = if snapshot.prefix.is_empty() { "\"\"" } else { snapshot.prefix.as_str() };
+    format!(
+        "{:7}  {}  {}: {}, {} checked",
+        if snapshot.ok { "ok" } else { "DAMAGED" },
+        snapshot.id,
+        Shown::from(prefix),
+        count(snapshot.entries, "entry", "entries"),
+        bytes(snapshot.checked),
+    )
+}
+
+fn not_checked(found: &Verification) -> Vec<String> {
+    let unhashed: u64 = found.snapshots.iter().map(|snapshot| snapshot.unhashed).sum();
+    // One of ours has a checksum at least over its close.
+    let without = found.snapshots.iter().filter(|snapshot| snapshot.checked == 0).count() as u64;
+    let mut parts = Vec::new();
+    if unhashed > 0 {
+        parts.push(format!("{} of content without a checksum", bytes(unhashed)));
+    }
+    if without > 0 {
+        let snapshots = count(without, "snapshot", "snapshots");
+        parts
+            .push(format!("names and attributes in {snapshots} of the Go program, which makes no checksums"));
+    }
+    if found.foreign > 0 {
+        parts.push(count(found.foreign, "foreign member", "foreign members"));
+    }
+    parts
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    archive: String,
+    ok: bool,
+    snapshots: Vec<JsonVerified<'a>>,
+    foreign: u64,
+    remains: u64,
+    problems: Vec<JsonProblem>,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct JsonVerified<'a> {
+    id: &'a str,
+    prefix: String,
+    ok: bool,
+    entries: u64,
+    checked: u64,
+    unhashed: u64,
+}
+
+impl<'a> Json<'a> {
+    fn new(found: &'a Verification, archive: String) -> Self {
+        Json {
+            archive,
+            ok: is_sound(found),
+            snapshots: json::all(&found.snapshots),
+            foreign: found.foreign,
+            remains: tail_bytes(found.tail).0,
+            problems: json::all(&found.problems),
+            seconds: seconds(found.elapsed),
+        }
+    }
+}
+
+impl<'a> From<&'a Verified> for JsonVerified<'a> {
+    fn from(snapshot: &'a Verified) -> Self {
+        JsonVerified {
+            id: &snapshot.id,
+            prefix: snapshot.prefix.clone(),
+            ok: snapshot.ok,
+            entries: snapshot.entries,
+            checked: snapshot.checked,
+            unhashed: snapshot.unhashed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use snapshotter::{Problem, Tail};
+
+    use super::*;
+
+    fn found() -> Verification {
+        let snapshot = |id: &str, ok, checked, unhashed| Verified {
+            id: id.to_owned(),
+            prefix: "p".to_owned(),
+            ok,
+            entries: 12,
+            checked,
+            unhashed,
+        };
+        Verification {
+            archive: Shown::from("/backup.tar"),
+            snapshots: vec![snapshot("1a2b3c4d", true, 1 << 20, 2048), snapshot("99999999", true, 0, 0)],
+            foreign: 3,
+            tail: Tail::Remains(1536),
+            problems: Vec::new(),
+            bytes: 1 << 20,
+            elapsed: Duration::from_millis(400),
+        }
+    }
+
+    #[test]
+    fn what_was_checked_and_what_could_not_be_is_said() {
+        assert_eq!(
+            lines(&found()),
+            [
+                "ok       1a2b3c4d  p: 12 entries, 1.0 MiB checked",
+                "ok       99999999  p: 12 entries, 0 bytes checked",
+                "verified /backup.tar: 2 snapshots, 24 entries, 1.0 MiB checked in 0.4 s",
+                "not checked: 2.0 KiB of content without a checksum; names and attributes in 1 snapshot of the Go \
+                 program, which makes no checksums; 3 foreign members",
+                "1.5 KiB left behind the end by a killed backup: the next backup cuts them",
+            ]
+        );
+        assert!(is_sound(&found()));
+    }
+
+    #[test]
+    fn damage_is_named_counted_and_makes_the_archive_unsound() {
+        let mut found = found();
+        found.snapshots[0].ok = false;
+        found.problems.push(Problem { offset: 512, reason: "r".to_owned() });
+        assert!(!is_sound(&found));
+        assert!(lines(&found)[0].starts_with("DAMAGED  1a2b3c4d"));
+        let verdict = verdict(&found);
+        assert!(
+            verdict.starts_with("/backup.tar is not sound: 1 problem, 1 damaged snapshot: keep it"),
+            "{verdict}"
+        );
+        let text = serde_json::to_value(Json::new(&found, "/backup.tar".to_owned())).unwrap();
+        assert_eq!((&text["ok"], &text["remains"]), (&false.into(), &1536.into()));
+    }
+}

@@ -1,0 +1,152 @@
+//! The configuration: what is backed up or restored, and where in the archive it lives. It is read before anything
+//! is touched, and whatever in it could be meant in two ways is refused, with the file, the line and the way out.
+
+mod check;
+mod document;
+mod exclude;
+mod origin;
+mod paths;
+
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use self::document::{Document, Place};
+pub use self::exclude::Exclude;
+use self::origin::{File, Origin, quote};
+pub use self::paths::Volume;
+use crate::error::{Error, Result};
+use crate::yaml::quoted;
+
+/// What is backed up or restored, and where in the archive it lives.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// The directory in the archive, normalised, without `/` at either end; empty for the archive's root.
+    pub prefix: String,
+    /// The volumes, none of them twice; empty for all that a snapshot holds.
+    pub volumes: Vec<Volume>,
+    /// What of the volumes is not backed up.
+    pub exclude: Exclude,
+    /// The file that it was read from, if any: where that lies inside a volume, a backup leaves it out, and a restore
+    /// leaves it as it is.
+    pub file: Option<PathBuf>,
+    volumes_origin: Origin,
+}
+
+/// What the command line puts in place of the file's.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--prefix`.
+    pub prefix: Option<String>,
+    /// `--volume`; empty if it was not given.
+    pub volumes: Vec<String>,
+}
+
+/// Whether there must be volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// At least one.
+    Volumes,
+    /// None stand for all that a snapshot holds.
+    VolumesOrAll,
+}
+
+impl Config {
+    /// Reads the file at `path`. It may be missing if the user did not name it (`explicit`) and `overrides` has all
+    /// that is needed.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: what it says cannot be used. [`Error::IoHint`], [`Error::Io`]: it cannot be read.
+    pub fn load(path: &Path, explicit: bool, overrides: &Overrides, need: Need) -> Result<Config> {
+        let Overrides { prefix, volumes } = overrides;
+        let optional = !explicit && prefix.is_some() && (need == Need::VolumesOrAll || !volumes.is_empty());
+        let (document, origin, file) = match File::read(path) {
+            Ok(file) => (
+                Document::parse(&file.text).map_err(|(line, reason)| file.refuse(line, reason))?,
+                Origin::File(Arc::new(file)),
+                Some(path.to_owned()),
+            ),
+            Err(Error::IoHint { source, .. }) if optional && source.kind() == ErrorKind::NotFound => {
+                (Document::default(), Origin::Named("--volume"), None)
+            }
+            Err(error) => return Err(error),
+        };
+        let (prefix, prefix_origin) = match (prefix, document.prefix) {
+            (Some(prefix), _) => (prefix.clone(), Origin::Named("--prefix")),
+            (None, Some(prefix)) => (prefix, origin.clone()),
+            (None, None) => {
+                let reason =
+                    "`prefix` is missing: write `prefix: NAME`, or `prefix: \"\"` for the archive's root";
+                return Err(origin.refuse(Place::Document, reason));
+            }
+        };
+        let patterns = document.exclude.unwrap_or_default();
+        let exclude = Exclude::compile(patterns)
+            .map_err(|(index, reason)| origin.refuse(Place::Pattern(index), reason))?;
+        let (volumes, volumes_origin) = match document.volumes {
+            _ if !volumes.is_empty() => (volumes.clone(), Origin::Named("--volume")),
+            listed => (listed.unwrap_or_default(), origin),
+        };
+        let mut config = Config::assemble((prefix, prefix_origin), (volumes, volumes_origin), exclude, need)?;
+        config.file = file;
+        Ok(config)
+    }
+
+    /// The same, from values instead of a file.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: one of them cannot be used.
+    pub fn from_parts<S: Into<String>>(
+        prefix: impl Into<String>,
+        volumes: impl IntoIterator<Item = S>,
+        exclude: Exclude,
+        need: Need,
+    ) -> Result<Config> {
+        let volumes = volumes.into_iter().map(Into::into).collect();
+        let (prefix_origin, volumes_origin) = (Origin::Named("prefix"), Origin::Named("volumes"));
+        Config::assemble((prefix.into(), prefix_origin), (volumes, volumes_origin), exclude, need)
+    }
+
+    fn assemble(
+        (prefix, prefix_origin): (String, Origin),
+        (paths, volumes_origin): (Vec<String>, Origin),
+        exclude: Exclude,
+        need: Need,
+    ) -> Result<Config> {
+        let prefix = paths::prefix(&prefix).map_err(|reason| prefix_origin.refuse(Place::Prefix, reason))?;
+        let mut known = HashSet::new();
+        let mut volumes = Vec::with_capacity(paths.len());
+        for (index, path) in paths.iter().enumerate() {
+            let refuse = |reason| volumes_origin.refuse(Place::Volume(index), reason);
+            let volume = Volume::parse(path, &prefix).map_err(refuse)?;
+            if !known.insert(volume.clone()) {
+                return Err(refuse(format!("{} is there twice: keep one", quote(path))));
+            }
+            volumes.push(volume);
+        }
+        if volumes.is_empty() && need == Need::Volumes {
+            let reason = "there are no volumes: list their paths, as in `volumes: [/data]`";
+            return Err(volumes_origin.refuse(Place::Document, reason));
+        }
+        Ok(Config { prefix, volumes, exclude, file: None, volumes_origin })
+    }
+
+    /// The text of a configuration file that says the same.
+    pub fn to_yaml(&self) -> String {
+        let mut text = format!("prefix: {}\n", quoted(&self.prefix));
+        let volumes: Vec<&str> = self.volumes.iter().map(Volume::path).collect();
+        let patterns: Vec<&str> = self.exclude.patterns().iter().map(String::as_str).collect();
+        for (key, items) in [("volumes:\n", volumes), ("exclude:\n", patterns)] {
+            text += if items.is_empty() { "" } else { key };
+            for item in items {
+                text.extend(["  - ", &quoted(item), "\n"]);
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! Volumes as the filesystem has them. Two configured volumes must never share a file: it would be stored twice,
+//! and a restore would write it twice.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::document::Place;
+use super::origin::quote;
+use super::{Config, Volume};
+use crate::error::{Context as _, Result, reason};
+use crate::fs::mounts::mount_points;
+use crate::volume::VolumeType;
+
+impl Config {
+    /// Looks at every volume, and returns what each is, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config): a volume does not exist, is a symbolic link, is neither directory
+    /// nor regular file, is the same as another, or lies inside another without being a mount of its own.
+    /// [`Error::Io`](crate::Error::Io): the mounts cannot be read.
+    pub fn check_volumes(&self) -> Result<Vec<VolumeType>> {
+        let mut kinds = Vec::with_capacity(self.volumes.len());
+        let mut known = HashMap::new();
+        let mut canonical = HashMap::new();
+        for (index, volume) in self.volumes.iter().enumerate() {
+            let refuse = |reason| self.volumes_origin.refuse(Place::Volume(index), reason);
+            let (kind, metadata, path) = look(volume).map_err(refuse)?;
+            if let Some(first) = known.insert((metadata.dev(), metadata.ino()), volume) {
+                let (this, first) = (quote(volume.path()), quote(first.path()));
+                return Err(refuse(format!("{this} and {first} are the same {}: keep one", kind.name())));
+            }
+            kinds.push(kind);
+            canonical.insert(path, index);
+        }
+        self.check_nesting(&canonical)?;
+        Ok(kinds)
+    }
+
+    /// `canonical` has the path of each volume without symbolic links, and its index.
+    fn check_nesting(&self, canonical: &HashMap<PathBuf, usize>) -> Result<()> {
+        let nested = canonical.iter().filter_map(|(path, &inner)| {
+            let outer = path.ancestors().skip(1).find_map(|parent| canonical.get(parent))?;
+            Some((inner, *outer, path))
+        });
+        let mut nested: Vec<_> = nested.collect();
+        if nested.is_empty() {
+            return Ok(());
+        }
+        nested.sort();
+        let points = mount_points().context("read", Path::new("/proc/thread-self/mountinfo"))?;
+        let points: HashSet<PathBuf> =
+            points.into_iter().map(|point| OsString::from_vec(point).into()).collect();
+        match nested.into_iter().find(|(_, _, path)| !points.contains(*path)) {
+            None => Ok(()),
+            Some((inner, outer, _)) => {
+                let (this, outer) = (quote(self.volumes[inner].path()), quote(self.volumes[outer].path()));
+                let reason =
+                    format!("{this} is inside {outer} and not a mount of its own: remove one of the two");
+                Err(self.volumes_origin.refuse(Place::Volume(inner), reason))
+            }
+        }
+    }
+}
+
+/// What a volume is, and its path without symbolic links; an error is the reason why it cannot be a volume.
+fn look(volume: &Volume) -> Result<(VolumeType, Metadata, PathBuf), String> {
+    let path = Path::new(volume.path());
+    let shown = quote(volume.path());
+    let unreachable = |error: std::io::Error| {
+        let reason = reason(&error);
+        if error.kind() == std::io::ErrorKind::NotFound {
+            format!("{shown}: {reason}: is `--volumes-from` missing, or the container's path another?")
+        } else {
+            format!("{shown}: {reason}: give a path that can be reached here")
+        }
+    };
+    let metadata = path.symlink_metadata().map_err(unreachable)?;
+    let kind = match metadata.file_type() {
+        kind if kind.is_dir() => VolumeType::Dir,
+        kind if kind.is_file() => VolumeType::File,
+        kind if kind.is_symlink() => {
+            return Err(format!("{shown} is a symbolic link: give the path it leads to"));
+        }
+        _ => {
+            return Err(format!("{shown} is neither a directory nor a regular file: give one of these"));
+        }
+    };
+    let canonical = fs::canonicalize(path).map_err(unreachable)?;
+    Ok((kind, metadata, canonical))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::config::{Exclude, Need};
+
+    /// Checks volumes below a directory with `dir/inner`, `file`, `link` to `dir`, and `socket`.
+    fn check(names: &[&str]) -> Result<Vec<VolumeType>> {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("dir/inner")).unwrap();
+        fs::create_dir(root.path().join("dir2")).unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        fs::hard_link(root.path().join("file"), root.path().join("same")).unwrap();
+        symlink("dir", root.path().join("link")).unwrap();
+        let _socket = UnixListener::bind(root.path().join("socket")).unwrap();
+        let volumes = names.iter().map(|name| format!("{}/{name}", root.path().display()));
+        Config::from_parts("p", volumes, Exclude::default(), Need::Volumes).unwrap().check_volumes()
+    }
+
+    #[track_caller]
+    fn refused(names: &[&str], reason: &str) {
+        let error = check(names).unwrap_err().to_string();
+        assert!(error.starts_with("volumes: `/") && error.contains(reason), "{error}");
+    }
+
+    #[test]
+    fn directories_and_files_are_told_apart() {
+        assert_eq!(
+            check(&["file", "dir", "dir2"]).unwrap(),
+            [VolumeType::File, VolumeType::Dir, VolumeType::Dir]
+        );
+        assert_eq!(check(&["link/inner"]).unwrap(), [VolumeType::Dir]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_volume_is_refused() {
+        refused(&["dir", "no"], "/no`: No such file or directory: is `--volumes-from` missing");
+        refused(&["file/x"], "/file/x`: Not a directory");
+        refused(&["link"], "is a symbolic link");
+        refused(&["socket"], "is neither a directory nor a regular file");
+    }
+
+    #[test]
+    fn volumes_that_share_files_are_refused() {
+        refused(&["file", "same"], "/same` and `");
+        refused(&["dir/inner", "link/inner"], "/link/inner` and `");
+        refused(&["dir", "dir/inner"], "/dir/inner` is inside `");
+        refused(&["dir/inner", "dir"], "/dir/inner` is inside `");
+        refused(&["dir", "link/inner"], "/link/inner` is inside `");
+    }
+}

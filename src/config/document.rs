@@ -1,0 +1,169 @@
+//! The YAML of a configuration file. Types are checked here, and every value can be found again: the parser tells
+//! lines only with errors, so to learn the line of a value is to read the document once more and fail there.
+
+mod read;
+
+use serde::Deserialize as _;
+use serde::de::{DeserializeSeed as _, IgnoredAny};
+use serde_yaml::Deserializer as Yaml;
+
+use self::read::Root;
+use super::origin::abridged;
+use crate::yaml::hostile;
+
+/// What a configuration file says, its types checked and no more.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    pub(super) prefix: Option<String>,
+    pub(super) volumes: Option<Vec<String>>,
+    pub(super) exclude: Option<Vec<String>>,
+}
+
+/// A value in a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Document,
+    Prefix,
+    Volumes,
+    Volume(usize),
+    Exclude,
+    Pattern(usize),
+}
+
+impl Document {
+    /// Reads a document; an error is the line, where there is one, and the reason.
+    pub(super) fn parse(text: &str) -> Result<Document, (Option<usize>, String)> {
+        if let Some((line, reason)) = hostile(text) {
+            return Err((Some(line), reason.to_owned()));
+        }
+        for document in Yaml::from_str(text).take(2) {
+            IgnoredAny::deserialize(document).map_err(|error| {
+                let (line, reason) = located(&error);
+                let hint = "a value that begins with a special character needs quotes";
+                (line, format!("it is not YAML: {reason} ({hint})"))
+            })?;
+        }
+        if let Some(second) = Yaml::from_str(text).nth(1) {
+            return Err((line_in(second, Place::Document), "a second document begins: keep one".to_owned()));
+        }
+        Root { stop: None }.deserialize(Yaml::from_str(text)).map_err(|error| located(&error))
+    }
+}
+
+/// The line of what stands at `place`.
+pub(super) fn line_of(text: &str, place: Place) -> Option<usize> {
+    line_in(Yaml::from_str(text), place)
+}
+
+fn line_in(document: Yaml<'_>, place: Place) -> Option<usize> {
+    let error = Root { stop: Some(place) }.deserialize(document).err()?;
+    Some(error.location()?.line())
+}
+
+/// The line of an error, and its message without that.
+fn located(error: &serde_yaml::Error) -> (Option<usize>, String) {
+    let reason = error.to_string();
+    let Some(location) = error.location() else { return (None, reason) };
+    let position = format!(" at line {} column {}", location.line(), location.column());
+    (Some(location.line()), abridged(&reason.replacen(&position, "", 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(text: &str, line: impl Into<Option<usize>>, reason: &str) {
+        let (found, found_reason) = Document::parse(text).unwrap_err();
+        assert!(found_reason.contains(reason), "{text:?}: {found_reason}");
+        assert_eq!(found, line.into(), "{text:?}: {found_reason}");
+    }
+
+    #[test]
+    fn strings_are_read_however_they_are_written() {
+        let text =
+            "\u{feff}# a\nvolumes: ['/a', \"/b\\x41\", /c d]\nprefix: &p 007\nexclude:\n- *p\n- |-\n  x\n";
+        let document = Document::parse(text).unwrap();
+        assert_eq!(document.prefix.as_deref(), Some("007"));
+        assert_eq!(document.volumes.unwrap(), ["/a", "/bA", "/c d"]);
+        assert_eq!(document.exclude.unwrap(), ["007", "x"]);
+    }
+
+    #[test]
+    fn the_line_of_every_value_is_known() {
+        let text = "# c\n\nprefix: a\nvolumes:\n\n  - /a\n  - /b\nexclude: [x,\n  y]\n";
+        let lines = [
+            Place::Document,
+            Place::Prefix,
+            Place::Volumes,
+            Place::Volume(1),
+            Place::Exclude,
+            Place::Pattern(1),
+        ]
+        .map(|place| line_of(text, place));
+        assert_eq!(lines, [Some(3), Some(3), Some(6), Some(7), Some(8), Some(9)]);
+        assert_eq!(line_of(text, Place::Volume(2)), None);
+    }
+
+    #[test]
+    fn wrong_types_are_refused_with_their_line() {
+        refused("prefix: 123\n", 1, "prefix: invalid type: integer `123`, expected a string: quote it");
+        refused("a\n", 1, "invalid type: string \"a\", expected `prefix: …`");
+        refused("volumes:\n  - /a\n  - 1.5\n", 3, "volumes[1]: invalid type: floating point `1.5`");
+        refused("\nprefix: true\n", 2, "boolean `true`");
+        refused("prefix: [a]\n", 1, "sequence");
+        refused("prefix: {a: b}\n", 1, "map");
+        refused("exclude:\n- !a\n", 2, "for a tag: quote it");
+        refused("prefix:\n", 1, "no value: to have none, write `prefix: \"\"`");
+        refused("prefix: ~\n", 1, "no value");
+        refused("volumes:\n", 1, "no value: write a list");
+        refused("volumes: /a\n", 1, "expected a list");
+        refused("volumes: {a: b}\n", 1, "expected a list");
+        refused("volumes:\n- [a]\n", 2, "expected a string");
+        refused("volumes:\n- /a\n-\n", 3, "no value: write a string");
+        refused("- a\n", 1, "expected `prefix");
+    }
+
+    #[test]
+    fn keys_are_known_and_there_once() {
+        refused("prefix: a\nprefixes: b\n", 2, "unknown key `prefixes`: there are");
+        refused("prefix: a\nvolumes: []\nprefix: a\n", 3, "`prefix` is there twice");
+        refused("1: a\n", 1, "expected a key");
+        refused("[a]: a\n", 1, "expected a key");
+        refused("<<: {prefix: a}\n", 1, "unknown key `<<`");
+        refused("\"a\\nb\\e[2J\": a\n", 1, "unknown key `a\\x0ab\\x1b[2J`");
+    }
+
+    #[test]
+    fn what_is_not_one_document_is_refused() {
+        for empty in ["", "\n\n", "# a\n", "---\n", "---\n...\n", "~\n", "null\n"] {
+            assert!(Document::parse(empty).unwrap_err().1.contains("it is empty"), "{empty:?}");
+        }
+        refused("prefix: a\n---\nvolumes: []\n", 3, "a second document begins");
+        refused("prefix: a\n---\n", 3, "a second document begins");
+        refused("prefix: a\n--- b\n", 2, "a second document begins");
+        refused("prefix: a\nvolumes: [a\n", 3, "did not find expected ',' or ']'");
+        refused("prefix: a\n\tvolumes: b\n", 2, "found");
+        refused("[],\n", 1, "it is not YAML: did not find expected <document start>");
+        refused("prefix: *x\n", 1, "it is not YAML: unknown anchor (a value that");
+        refused("exclude:\n- *.log\n", 2, "it is not YAML: did not find expected alphabetic");
+        refused("exclude:\n- [ab]c\n", 2, "it is not YAML: did not find expected");
+        refused("prefix: a\n\nvolumes: \x07\n", 3, "control character");
+        refused("prefix: \"\0\"\n", 1, "control character");
+    }
+
+    #[test]
+    fn hostile_documents_are_refused_at_once() {
+        let start = std::time::Instant::now();
+        refused(&"[".repeat(1 << 20), 1, "too many brackets");
+        refused(&"{a: ".repeat(1 << 18), 1, "too many brackets");
+        refused(&"- ".repeat(1 << 19), 1, "sequence");
+        refused(&"%TAG !a! b\n".repeat(1 << 16), 1, "%TAG");
+        let aliases =
+            |i| [format!("- &a{i} ["), format!("*a{},", i - 1).repeat(9), "]\n".to_owned()].concat();
+        let bomb: String = (1..20).map(aliases).collect();
+        refused(&format!("volumes:\n- &a0 [x]\n{bomb}"), 2, "expected a string");
+        refused("volumes: &a [*a]", 1, "");
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    }
+}

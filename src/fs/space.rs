@@ -1,0 +1,47 @@
+//! How much a filesystem still takes.
+
+use std::io;
+
+use crate::fs::Handle;
+
+/// `f_type` of ext2, ext3 and ext4.
+const EXT_MAGIC: u64 = 0xef53;
+/// `f_type` of filesystems that compress or share data, where bytes that are needed cannot be told beforehand.
+const SHARING_MAGIC: [u64; 3] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e]; // Btrfs, ZFS, bcachefs
+
+/// The directory that fsck makes at the root of ext filesystems.
+const LOST_AND_FOUND: &[u8] = b"lost+found";
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Space {
+    /// Bytes that this user can still write.
+    pub(crate) bytes: u64,
+    /// Files that can still be made; `None` where the filesystem has no limit.
+    pub(crate) inodes: Option<u64>,
+    /// It may need less than that.
+    pub(crate) shares: bool,
+}
+
+pub(crate) fn space(handle: &Handle) -> io::Result<Space> {
+    let found = rustix::fs::fstatvfs(handle)?;
+    Ok(Space {
+        bytes: found.f_bavail.saturating_mul(found.f_frsize),
+        inodes: (found.f_files > 0).then_some(found.f_favail),
+        shares: SHARING_MAGIC.contains(&rustix::fs::fstatfs(handle)?.f_type.cast_unsigned()),
+    })
+}
+
+/// The names in the root of a volume, without `lost+found` where that belongs to the filesystem.
+pub(crate) fn names_in_root(root: &Handle) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = root.names()?;
+    if is_ext_root(root)? {
+        names.retain(|name| name != LOST_AND_FOUND);
+    }
+    Ok(names)
+}
+
+/// Whether this is the root directory of an ext filesystem, where `lost+found` belongs to the filesystem.
+pub(crate) fn is_ext_root(handle: &Handle) -> io::Result<bool> {
+    // EXT4_ROOT_INO is 2.
+    Ok(handle.stat()?.id.ino == 2 && rustix::fs::fstatfs(handle)?.f_type.cast_unsigned() == EXT_MAGIC)
+}

@@ -1,0 +1,94 @@
+//! What the system says of one file: `statx`, because it alone tells mounts apart that share a device number.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
+
+use crate::time::Time;
+
+/// A file's identity within one machine: `st_dev` and `st_ino`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FileId {
+    pub(crate) dev: (u32, u32),
+    pub(crate) ino: u64,
+}
+
+impl FileId {
+    /// Of what `path` leads to, through symbolic links too.
+    pub(crate) fn of_path(path: &Path) -> io::Result<Self> {
+        Ok(stat(CWD, path.as_os_str().as_bytes(), AtFlags::empty())?.id)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Directory,
+    Symlink,
+    Fifo,
+    CharDevice,
+    BlockDevice,
+    Socket,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stat {
+    pub(crate) kind: Kind,
+    /// The lower twelve bits: permissions, setuid, setgid, sticky.
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) size: u64,
+    /// Bytes that are allocated on disk.
+    pub(crate) allocated: u64,
+    pub(crate) mtime: Time,
+    pub(crate) id: FileId,
+    pub(crate) nlink: u64,
+    /// Major and minor number of a device.
+    pub(crate) device: (u32, u32),
+    /// The mount that the file was reached through; `None` before Linux 5.8.
+    pub(crate) mount: Option<u64>,
+}
+
+/// Of `name` in `dir`, itself and not what it links to.
+pub(crate) fn stat_at(dir: impl AsFd, name: &[u8]) -> io::Result<Stat> {
+    stat(dir, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)
+}
+
+/// Of what `handle` has open.
+pub(crate) fn stat_handle(handle: impl AsFd) -> io::Result<Stat> {
+    stat(handle, b"", AtFlags::EMPTY_PATH)
+}
+
+fn stat(dir: impl AsFd, name: &[u8], flags: AtFlags) -> io::Result<Stat> {
+    let found = rustix::fs::statx(dir, name, flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?;
+    let mode = u32::from(found.stx_mode);
+    let kind = match mode & 0o170_000 {
+        0o100_000 => Kind::File,
+        0o040_000 => Kind::Directory,
+        0o120_000 => Kind::Symlink,
+        0o010_000 => Kind::Fifo,
+        0o020_000 => Kind::CharDevice,
+        0o060_000 => Kind::BlockDevice,
+        0o140_000 => Kind::Socket,
+        other => return Err(io::Error::other(format!("a file of unknown type {other:o}"))),
+    };
+    let has_mount = found.stx_mask & StatxFlags::MNT_ID.bits() != 0
+        && found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+    Ok(Stat {
+        kind,
+        mode: mode & 0o7777,
+        uid: found.stx_uid,
+        gid: found.stx_gid,
+        size: found.stx_size,
+        allocated: found.stx_blocks.saturating_mul(512),
+        mtime: Time { secs: found.stx_mtime.tv_sec, nanos: found.stx_mtime.tv_nsec },
+        id: FileId { dev: (found.stx_dev_major, found.stx_dev_minor), ino: found.stx_ino },
+        nlink: u64::from(found.stx_nlink),
+        device: (found.stx_rdev_major, found.stx_rdev_minor),
+        mount: has_mount.then_some(found.stx_mnt_id),
+    })
+}

@@ -1,0 +1,91 @@
+//! Extended attributes and ACLs of what a handle has open (xattr(7)).
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use nix::errno::Errno;
+use xattr::FileExt;
+
+use crate::fs::Handle;
+
+/// The two attributes that hold ACLs.
+pub(crate) const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
+/// See [`ACL_ACCESS`].
+pub(crate) const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
+
+/// An attribute's name and value.
+pub(crate) type Xattr = (Vec<u8>, Vec<u8>);
+
+/// Whether an attribute is neither stored nor touched: labels belong to the host, and XFS shows ACLs twice.
+pub(crate) fn is_ignored(name: &[u8]) -> bool {
+    name == b"security.selinux" || name.starts_with(b"trusted.SGI_ACL_")
+}
+
+impl Handle {
+    /// The names of all attributes that are kept, sorted by their bytes. A filesystem without attributes has none.
+    pub(crate) fn xattr_names(&self) -> io::Result<Vec<Vec<u8>>> {
+        let listed =
+            if self.path_only() { xattr::list_deref(self.proc_path()) } else { self.as_file().list_xattr() };
+        let listed = match listed {
+            Err(error) if is_unsupported(&error) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut names: Vec<Vec<u8>> =
+            listed.map(OsString::into_vec).filter(|name| !is_ignored(name)).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// The value of an attribute, `None` when it is not there.
+    pub(crate) fn xattr(&self, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let name = OsStr::from_bytes(name);
+        let value = if self.path_only() {
+            xattr::get_deref(self.proc_path(), name)
+        } else {
+            self.as_file().get_xattr(name)
+        };
+        match value {
+            Err(error) if is_unsupported(&error) => Ok(None),
+            other => other,
+        }
+    }
+
+    pub(crate) fn set_xattr(&self, name: &[u8], value: &[u8]) -> io::Result<()> {
+        let name = OsStr::from_bytes(name);
+        if self.path_only() {
+            xattr::set_deref(self.proc_path(), name, value)
+        } else {
+            self.as_file().set_xattr(name, value)
+        }
+    }
+
+    /// Removes an attribute; one that is not there is no error.
+    pub(crate) fn remove_xattr(&self, name: &[u8]) -> io::Result<()> {
+        let name = OsStr::from_bytes(name);
+        let removed = if self.path_only() {
+            xattr::remove_deref(self.proc_path(), name)
+        } else {
+            self.as_file().remove_xattr(name)
+        };
+        match removed {
+            Err(error) if is_unsupported(&error) || is(&error, Errno::ENODATA) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Removes the ACLs that a new directory may have inherited.
+    pub(crate) fn remove_acls(&self) -> io::Result<()> {
+        self.remove_xattr(ACL_ACCESS)?;
+        self.remove_xattr(ACL_DEFAULT)
+    }
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    is(error, Errno::EOPNOTSUPP)
+}
+
+/// Whether the system's reason was `errno`.
+pub(crate) fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno as i32)
+}

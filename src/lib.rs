@@ -1,0 +1,73 @@
+//! Puts the volumes of containers into one plain, appendable tar archive, and puts them back.
+//!
+//! An archive is a POSIX pax tar that any tar program reads. [`backup`] appends the configured volumes to it as one
+//! snapshot, completely or not at all; [`restore`] replaces each volume by what a snapshot has of it, completely or
+//! not at all; [`list()`] and [`verify`] tell what is in an archive and whether it is sound. The format is described in
+//! `docs/format.md`, the layers of this crate in `docs/design.md`.
+//!
+//! ```
+//! use snapshotter::config::{Config, Exclude, Need};
+//! use snapshotter::observer::Run;
+//! use snapshotter::{BackupOptions, RestoreOptions, backup, init_archive, restore};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let volume = folder.path().join("volume");
+//! # std::fs::create_dir(&volume)?;
+//! # std::fs::write(volume.join("file.txt"), "kept")?;
+//! let archive = folder.path().join("backup.tar");
+//! init_archive(&archive)?;
+//!
+//! // `volume` is the absolute path of a directory or a file.
+//! let config = Config::from_parts("volumes/web", [volume.to_str().unwrap()], Exclude::default(), Need::Volumes)?;
+//! let options = BackupOptions { archive: archive.clone(), ..BackupOptions::default() };
+//! let report = backup(&config, &options, &Run::default())?;
+//! println!("snapshot {} has {} entries", report.id, report.entries);
+//!
+//! let elsewhere = folder.path().join("restored");
+//! let options = RestoreOptions { archive, into: Some(elsewhere.clone()), ..RestoreOptions::default() };
+//! restore(&config, &options, &Run::default())?;
+//! # let file = elsewhere.join(volume.strip_prefix("/")?).join("file.txt");
+//! # assert_eq!(std::fs::read_to_string(file)?, "kept");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
+
+use std::time::Duration;
+
+mod archive;
+mod backup;
+pub mod config;
+pub mod error;
+mod fs;
+pub mod name;
+pub mod observer;
+mod restore;
+mod snapshot;
+mod staging;
+pub mod time;
+mod verify;
+mod volume;
+mod yaml;
+
+pub use archive::checksum::{Checksum, Cover};
+pub use archive::end::Tail;
+pub use archive::entry::{Entry, Kind, Sparse};
+pub use archive::init::{init_archive, init_archive_over};
+pub use archive::sparse::Map;
+pub use archive::walk::Member;
+pub use backup::{BackupOptions, BackupReport, ChecksumPolicy, backup};
+pub use error::{Error, Result};
+pub use restore::{Change, ChangeKind, RestoreOptions, RestoreReport, RestoredVolume, restore};
+pub use snapshot::catalog::{Catalog, Problem};
+pub use snapshot::{Snapshot, SnapshotVolume};
+pub use verify::{ListOptions, Listing, Verification, Verified, list, members, verify};
+pub use volume::VolumeType;
+
+/// Where a configuration is looked for.
+pub const DEFAULT_CONFIG: &str = "/config.yml";
+/// Where an archive is looked for.
+pub const DEFAULT_ARCHIVE: &str = "/backup.tar";
+/// How long a run waits for another one.
+pub const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_mins(10);
+/// The name and version that snapshots carry.
+pub const PROGRAM: &str = concat!("snapshotter ", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,34 @@
+//! The program: parses its command line, runs one command, and turns what came of it into an exit code: 0 done,
+//! 1 failed, 2 misused. All that it does stands in the library; all that it says stands in [`cli`].
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
+
+mod cli;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag;
+use snapshotter::observer::Cancel;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            cli::output::say(&cli::output::message(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    // Before anything else: as PID 1 of a container, a process without handlers ignores `docker stop`.
+    let cancel = Cancel::default();
+    for (signal, number) in [(SIGHUP, 1), (SIGINT, 2), (SIGTERM, 15)] {
+        flag::register_usize(signal, cancel.signal(), number).context("cannot handle signals")?;
+    }
+    // A file that may not grow is then an error of the write, and not the end of the process.
+    flag::register(SIGXFSZ, Arc::default()).context("cannot handle signals")?;
+    cli::run(cancel)
+}

@@ -1,0 +1,100 @@
+//! Names are bytes. This is how they are shown: to a terminal without anything that could drive it, and in JSON
+//! so that every byte can be had back.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// A name or path as a person sees it: UTF-8 as it is, control characters and bytes that are no UTF-8 as
+/// `\xNN`, so that a name from an archive cannot move the cursor or break a line.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Shown(String);
+
+impl From<&[u8]> for Shown {
+    fn from(name: &[u8]) -> Self {
+        Shown(escape(name, char::is_control))
+    }
+}
+
+impl From<&Path> for Shown {
+    fn from(path: &Path) -> Self {
+        Shown::from(path.as_os_str().as_bytes())
+    }
+}
+
+impl From<&str> for Shown {
+    fn from(name: &str) -> Self {
+        Shown::from(name.as_bytes())
+    }
+}
+
+impl From<&Vec<u8>> for Shown {
+    fn from(name: &Vec<u8>) -> Self {
+        Shown::from(name.as_slice())
+    }
+}
+
+impl From<&Shown> for Shown {
+    fn from(shown: &Shown) -> Self {
+        shown.clone()
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A name for JSON: UTF-8 as it is, a backslash as `\\`, a byte that is no UTF-8 as `\xNN`. Reading these two
+/// escapes gives back the very bytes. (JSON's own escapes come on top, and are undone by its parser.)
+pub fn json(name: &[u8]) -> String {
+    escape(name, |c| c == '\\')
+}
+
+fn escape(name: &[u8], special: impl Fn(char) -> bool) -> String {
+    let mut out = String::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' if special(c) => out.push_str("\\\\"),
+                c if special(c) => {
+                    let mut buffer = [0; 4];
+                    push_hex(&mut out, c.encode_utf8(&mut buffer).as_bytes());
+                }
+                c => out.push(c),
+            }
+        }
+        push_hex(&mut out, chunk.invalid());
+    }
+    out
+}
+
+fn push_hex(out: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = write!(out, "\\x{byte:02x}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_name_cannot_drive_a_terminal() {
+        let name: &[u8] = b"a\x1b[2J\n\xff\\\xc3\xa9\xc2\x9b";
+        assert_eq!(Shown::from(name).to_string(), "a\\x1b[2J\\x0a\\xff\\é\\xc2\\x9b");
+    }
+
+    #[test]
+    fn a_json_name_doubles_its_backslashes_so_that_it_can_be_read_back() {
+        assert_eq!(json(b"a\\x41\xff\n"), "a\\\\x41\\xff\n");
+    }
+}

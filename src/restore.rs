@@ -1,0 +1,280 @@
+//! One restore: a snapshot's volumes, staged, checked, and swapped for what is in the volumes now.
+
+mod beside;
+mod dry_run;
+mod extract;
+mod files;
+mod in_place;
+mod journal;
+mod metadata;
+mod moves;
+mod outline;
+mod overwrite;
+mod pass;
+mod pins;
+mod staged;
+mod survey;
+mod swap;
+mod target;
+mod wanted;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::archive::open::Reader;
+use crate::config::Config;
+use crate::error::{Context, Error, Result};
+use crate::fs::{FileId, Handle};
+use crate::name::Shown;
+use crate::observer::{Phase, Run, Warning};
+use crate::restore::survey::Survey;
+use crate::restore::target::{DirTarget, FileTarget, Into};
+use crate::restore::wanted::{Wanted, choose, narrow, want};
+use crate::snapshot::manifest::Warnings;
+use crate::snapshot::{Snapshot, catalog};
+use crate::time::Time;
+use crate::volume::{self, VolumeType};
+
+/// How a restore is done.
+#[derive(Debug, Clone)]
+pub struct RestoreOptions {
+    /// The archive.
+    pub archive: PathBuf,
+    /// The ID of the snapshot, or its first digits; else the newest under the prefix.
+    pub snapshot: Option<String>,
+    /// Restore below this directory: volume `/a/b` goes to `DIR/a/b`.
+    pub into: Option<PathBuf>,
+    /// With `into`: only this file or directory, given by its absolute path in the container.
+    pub path: Option<OsString>,
+    /// Change nothing, and report what would change.
+    pub dry_run: bool,
+    /// Check the whole snapshot, then clear each volume and extract into it: for want of room for two copies.
+    pub in_place: bool,
+    /// Leave owners as they are.
+    pub no_owner: bool,
+    /// How long to wait for other runs on the archive or a volume.
+    pub lock_timeout: Duration,
+}
+
+impl Default for RestoreOptions {
+    fn default() -> Self {
+        RestoreOptions {
+            archive: PathBuf::from(crate::DEFAULT_ARCHIVE),
+            snapshot: None,
+            into: None,
+            path: None,
+            dry_run: false,
+            in_place: false,
+            no_owner: false,
+            lock_timeout: crate::DEFAULT_LOCK_TIMEOUT,
+        }
+    }
+}
+
+/// What a restore did, or would do.
+#[derive(Debug, Clone)]
+pub struct RestoreReport {
+    /// The snapshot's ID.
+    pub id: String,
+    /// Where in the archive it is.
+    pub prefix: String,
+    /// When it was taken.
+    pub created: Time,
+    /// The volumes.
+    pub volumes: Vec<RestoredVolume>,
+    /// How many members were restored.
+    pub entries: u64,
+    /// How many bytes their files have, holes included.
+    pub size: u64,
+    /// How many bytes no checksum covers, so that damage to them would not have been noticed.
+    pub unhashed: u64,
+    /// How many warnings there were.
+    pub warning_count: u64,
+    /// The warnings, or the first of them.
+    pub warnings: Vec<Warning>,
+    /// Whether nothing was changed, because that was asked for.
+    pub dry_run: bool,
+    /// With `dry_run`, what would change.
+    pub changes: Vec<Change>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// A volume that was restored.
+#[derive(Debug, Clone)]
+pub struct RestoredVolume {
+    /// Its path in the snapshot.
+    pub path: String,
+    /// Where it was restored to.
+    pub target: Vec<u8>,
+    /// What it is.
+    pub kind: VolumeType,
+}
+
+/// Something that a restore would change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// How.
+    pub kind: ChangeKind,
+    /// The full path.
+    pub path: Vec<u8>,
+}
+
+/// How something would change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It is not there.
+    Create,
+    /// It is there and differs in kind, size, time, owner, mode or link.
+    Replace,
+    /// The snapshot does not have it.
+    Remove,
+}
+
+/// All that the steps of one restore share.
+struct Job<'a> {
+    config: &'a Config,
+    reader: &'a Arc<Reader>,
+    snapshot: &'a Snapshot,
+    wanted: &'a [Wanted],
+    /// The one path inside the one wanted volume that is to be restored.
+    only: Option<Vec<u8>>,
+    survey: Survey,
+    options: &'a RestoreOptions,
+    run: &'a Run<'a>,
+}
+
+/// Puts the configured volumes back as a snapshot has them.
+///
+/// # Errors
+/// When the archive, the snapshot or a volume cannot be used, when anything in the snapshot is damaged, or when
+/// something cannot be written. The volumes then are as they were, unless the error says otherwise.
+pub fn restore(config: &Config, options: &RestoreOptions, run: &Run) -> Result<RestoreReport> {
+    let started = Instant::now();
+    check_options(options)?;
+    let kinds = if options.into.is_none() { Some(config.check_volumes()?) } else { None };
+    let (reader, catalog) = catalog::open(&options.archive, options.lock_timeout, run)?;
+    let snapshot = choose(&reader, &catalog, config, options)?;
+    let mut wanted = want(config, snapshot, kinds.as_deref(), reader.name())?;
+    let only = options.path.as_deref().map(|path| narrow(path, &mut wanted, snapshot)).transpose()?;
+    // The volume itself is all of it.
+    let only = only.filter(|only| !only.is_empty());
+    let survey = Survey::read(&reader, snapshot, &wanted, only.as_deref())?;
+    let job = Job { config, reader: &reader, snapshot, wanted: &wanted, only, survey, options, run };
+
+    let mut warnings = Warnings::default();
+    let mut changes = Vec::new();
+    run.observer.begin(Phase::Restoring, Some(job.survey.bytes()));
+    if options.dry_run {
+        changes = dry_run::changes(&job)?;
+    } else {
+        job.restore(&mut warnings).map_err(with_way_out)?;
+    }
+    Ok(RestoreReport {
+        id: snapshot.id.clone(),
+        prefix: snapshot.prefix.clone(),
+        created: snapshot.created,
+        volumes: wanted.iter().map(|wanted| restored(wanted, options)).collect(),
+        entries: job.survey.entries(),
+        size: job.survey.size(),
+        unhashed: job.survey.unhashed(),
+        warning_count: warnings.count,
+        warnings: warnings.kept,
+        dry_run: options.dry_run,
+        changes,
+        elapsed: started.elapsed(),
+    })
+}
+
+/// What to do about a damaged snapshot.
+fn with_way_out(error: Error) -> Error {
+    match error {
+        Error::Damaged { archive, offset, reason } => {
+            let way_out =
+                "`snapshotter verify` tells what is sound; restore another snapshot with --snapshot";
+            Error::Damaged { archive, offset, reason: format!("{reason}: {way_out}") }
+        }
+        other => other,
+    }
+}
+
+impl Job<'_> {
+    fn restore(&self, warnings: &mut Warnings) -> Result<()> {
+        let mut into = self.options.into.as_deref().map(Into::open).transpose()?;
+        let result = self.targets(into.as_mut()).and_then(|(dirs, files)| {
+            Survey::check_pins(self, &dirs)?;
+            if self.options.in_place {
+                in_place::restore(self, &dirs, &files, warnings)
+            } else {
+                staged::restore(self, &dirs, &files, warnings)
+            }
+        });
+        if let (Err(_), Some(into)) = (&result, &mut into) {
+            into.remove_made();
+        }
+        result
+    }
+
+    /// Opens and locks what is to be restored to.
+    fn targets(&self, mut into: Option<&mut Into>) -> Result<(Vec<DirTarget>, Vec<FileTarget>)> {
+        let in_use = self.in_use();
+        let (mut dirs, mut files) = (Vec::new(), Vec::new());
+        for (index, wanted) in self.wanted.iter().enumerate() {
+            let path = wanted.path.as_str();
+            let relative = volume::id(path).as_bytes();
+            match (wanted.kind, &mut into) {
+                (VolumeType::Dir, into) => {
+                    let (root, target) = match into {
+                        Some(into) => (into.directory(relative)?, into.full(relative)),
+                        None => (
+                            Handle::open_directory(path.as_ref()).context("open", path)?,
+                            path.as_bytes().to_vec(),
+                        ),
+                    };
+                    let nested = target::nested_in(path, self.snapshot);
+                    dirs.push(DirTarget::open(
+                        index,
+                        root,
+                        &target,
+                        &in_use,
+                        nested,
+                        self.options,
+                        self.run,
+                    )?);
+                }
+                (VolumeType::File, Some(into)) => files.push(FileTarget::open_into(index, into, relative)?),
+                (VolumeType::File, None) => files.push(FileTarget::open(index, path)?),
+            }
+        }
+        Ok((dirs, files))
+    }
+
+    /// The archive and the configuration.
+    fn in_use(&self) -> Vec<FileId> {
+        let config = self.config.file.as_deref().and_then(|path| FileId::of_path(path).ok());
+        [self.reader.id()].into_iter().chain(config).collect()
+    }
+}
+
+/// One path is restored beside what is in a volume, never in place of all of it.
+fn check_options(options: &RestoreOptions) -> Result<()> {
+    let reason = match (&options.path, &options.into) {
+        (Some(_), None) => "it needs --into, which names the directory to restore below",
+        (Some(_), Some(_)) if options.in_place => {
+            "it cannot be combined with --in-place, which clears the volume"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Config { origin: Shown::from("--path"), line: None, reason: reason.to_owned() })
+}
+
+fn restored(wanted: &Wanted, options: &RestoreOptions) -> RestoredVolume {
+    let target = match &options.into {
+        Some(into) => into.join(volume::id(&wanted.path)).as_os_str().as_bytes().to_vec(),
+        None => wanted.path.clone().into_bytes(),
+    };
+    RestoredVolume { path: wanted.path.clone(), target, kind: wanted.kind }
+}

@@ -1,0 +1,84 @@
+//! All file volumes of a restore: prepared, written, and put back when anything fails.
+
+use crate::error::{Error, Result};
+use crate::restore::Job;
+use crate::restore::beside::Beside;
+use crate::restore::overwrite::{Former, Source};
+use crate::restore::target::FileTarget;
+use crate::snapshot::manifest::Warnings;
+
+/// File volumes that can be written, and put back.
+#[derive(Debug, Default)]
+pub(super) struct Files(Vec<Prepared>);
+
+#[derive(Debug)]
+enum Prepared {
+    Over(Former),
+    Beside(Beside),
+}
+
+impl Files {
+    /// Opens each file that is to be overwritten and reserves its space, and writes those that are made anew beside
+    /// their places. When that fails for one, those before are put back.
+    pub(super) fn prepare(
+        job: &Job,
+        files: &[FileTarget],
+        sources: &[Source],
+        warnings: &mut Warnings,
+    ) -> Result<Self> {
+        let mut prepared = Files::default();
+        for (file, source) in files.iter().zip(sources) {
+            let one = if file.overwrite {
+                file.prepare(source).map(Prepared::Over)
+            } else {
+                let no_owner = job.options.no_owner;
+                file.prepare_beside(source, job.reader, no_owner, job.run, warnings).map(Prepared::Beside)
+            };
+            match one {
+                Ok(one) => prepared.0.push(one),
+                Err(error) => return Err(prepared.put_back(error)),
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// Gives every file its new content. After an error they are to be put back.
+    pub(super) fn write(&mut self, job: &Job, sources: &[Source], warnings: &mut Warnings) -> Result<()> {
+        for (prepared, source) in self.0.iter_mut().zip(sources) {
+            match prepared {
+                Prepared::Over(former) => {
+                    former.overwrite(source, job.reader, job.options.no_owner, job.run, warnings)?;
+                }
+                Prepared::Beside(beside) => beside.place()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts all back because of `error`; returns that, and with it what could not be put back.
+    pub(super) fn put_back(&self, mut error: Error) -> Error {
+        for prepared in self.0.iter().rev() {
+            let put_back = match prepared {
+                Prepared::Over(former) => former.put_back(),
+                Prepared::Beside(beside) => beside.put_back(),
+            };
+            if let Err(undo) = put_back {
+                let state = "it holds part of the snapshot now: restore it again".to_owned();
+                error = Error::Undo { what: Box::new(error), undo: Box::new(undo), state };
+            }
+        }
+        error
+    }
+
+    /// Removes what is no longer needed, when all is written.
+    pub(super) fn finish(&self, job: &Job, warnings: &mut Warnings) -> Result<()> {
+        for prepared in &self.0 {
+            if let Prepared::Beside(beside) = prepared
+                && let Some((path, reason)) = beside.finish()
+            {
+                warnings.warn(job.run, path, reason)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! The restore for those without room for two copies: the whole snapshot is read and checked, and only then is each
+//! volume cleared and extracted into. A mark makes backup refuse the volume until a restore has completed.
+
+use std::io;
+
+use crate::error::{Context, Error, Result};
+use crate::fs::handle::join;
+use crate::fs::{Handle, Kind, StoreFile, remove, space};
+use crate::observer::Phase;
+use crate::restore::Job;
+use crate::restore::extract::Extractor;
+use crate::restore::files::Files;
+use crate::restore::outline::Outline;
+use crate::restore::pass::{self, Destination};
+use crate::restore::swap::Stage;
+use crate::restore::target::{DirTarget, FileTarget};
+use crate::snapshot::manifest::Warnings;
+use crate::staging::CLEARED;
+
+pub(super) fn restore(
+    job: &Job,
+    dirs: &[DirTarget],
+    files: &[FileTarget],
+    warnings: &mut Warnings,
+) -> Result<()> {
+    let outlines = dirs.iter().map(|dir| {
+        let outline = Outline::new(&dir.path, job.options.no_owner, dir.pins.clone());
+        (dir.wanted, Destination::Outline(Box::new(outline)))
+    });
+    let sources = pass::run(job, outlines, files, warnings)?;
+
+    // A file that is overwritten must be known to be writable before anything is cleared. One that is made anew
+    // harms nothing, and may lie in what is cleared.
+    let early = job.options.into.is_none();
+    let mut prepared = if early { Files::prepare(job, files, &sources, warnings)? } else { Files::default() };
+    let stages = make_stages(job, dirs).map_err(|error| prepared.put_back(error))?;
+    let mut cleared = false;
+    fill(job, dirs, &stages, &mut cleared, warnings).map_err(|error| {
+        let error = prepared.put_back(error);
+        if cleared { incomplete(error) } else { unmark(dirs, &stages, error) }
+    })?;
+    let written = (|| {
+        if !early {
+            prepared = Files::prepare(job, files, &sources, warnings)?;
+        }
+        prepared.write(job, &sources, warnings).map_err(|error| prepared.put_back(error))
+    })();
+    written.map_err(|error| match dirs {
+        [] => error,
+        _ => Error::Incomplete {
+            what: Box::new(error),
+            state: "the volumes that are directories are restored, those that are files are not".to_owned(),
+        },
+    })?;
+    prepared.finish(job, warnings)
+}
+
+fn incomplete(error: Error) -> Error {
+    const STATE: &str =
+        "the volumes were cleared to be restored in place and are incomplete now: run the restore again";
+    match error {
+        Error::Stopped { signal, .. } => Error::Stopped { signal, state: STATE },
+        error => Error::Incomplete { what: Box::new(error), state: STATE.to_owned() },
+    }
+}
+
+/// Takes back the marks: nothing was cleared.
+fn unmark(dirs: &[DirTarget], stages: &[Stage], mut error: Error) -> Error {
+    for (dir, stage) in dirs.iter().zip(stages) {
+        if let Err(undo) = stage.remove(dir.mtime, dir.cleared.is_some()) {
+            let state = "nothing was cleared, and the next restore removes what is left".to_owned();
+            error = Error::Undo { what: Box::new(error), undo: Box::new(undo), state };
+        }
+    }
+    error
+}
+
+/// Makes the staging directories, which only mark the volumes here.
+fn make_stages(job: &Job, dirs: &[DirTarget]) -> Result<Vec<Stage>> {
+    let mut stages = Vec::new();
+    for dir in dirs {
+        match dir.make_stage(&job.survey.volumes[dir.wanted].staging_names) {
+            Ok(stage) => stages.push(stage),
+            Err(error) => return Err(unmark(dirs, &stages, error)),
+        }
+    }
+    Ok(stages)
+}
+
+/// `cleared` says afterwards whether anything is gone.
+fn fill(
+    job: &Job,
+    dirs: &[DirTarget],
+    stages: &[Stage],
+    cleared: &mut bool,
+    warnings: &mut Warnings,
+) -> Result<()> {
+    let mut destinations = Vec::new();
+    for (dir, stage) in dirs.iter().zip(stages) {
+        mark(stage).context("write the mark of a cleared volume in", &dir.path)?;
+        clear(dir, stage, cleared)?;
+        let extractor =
+            Extractor::new(&dir.root, &dir.path, job.options.no_owner, dir.pins.clone(), job.run)?;
+        destinations.push((dir.wanted, Destination::Extract(Box::new(extractor))));
+    }
+    pass::run(job, destinations, &[], warnings)?;
+    job.run.observer.begin(Phase::Syncing, None);
+    for (dir, stage) in dirs.iter().zip(stages) {
+        let mtime = dir.root.stat().context("look at", &dir.path)?.mtime;
+        dir.root.sync_filesystem().context("sync", &dir.path)?;
+        stage.remove(mtime, false)?;
+    }
+    Ok(())
+}
+
+fn mark(stage: &Stage) -> io::Result<()> {
+    if stage.staging.find(CLEARED)?.is_none() {
+        StoreFile::new(stage.staging.create_file(CLEARED)?).handle().sync()?;
+    }
+    stage.staging.sync()?;
+    stage.root.sync()
+}
+
+/// Deletes all but what must stay.
+fn clear(dir: &DirTarget, stage: &Stage, cleared: &mut bool) -> Result<()> {
+    let mut names = space::names_in_root(&dir.root).context("list", &dir.path)?;
+    names.retain(|name| *name != stage.name);
+    clear_directory(dir, &dir.root, b"", names, cleared)?;
+    // What is made in it must not inherit an ACL.
+    dir.root.remove_acls().context("remove the ACLs of", &dir.path)
+}
+
+fn clear_directory(
+    dir: &DirTarget,
+    here: &Handle,
+    path: &[u8],
+    names: Vec<Vec<u8>>,
+    cleared: &mut bool,
+) -> Result<()> {
+    for name in names {
+        let at = join(path, &name);
+        if dir.pins.holds(&at) {
+            continue;
+        }
+        let full = join(&dir.path, &at);
+        if dir.pins.leads(&at) {
+            let below = here.directory(&name).context("open", &full)?;
+            let names = below.names().context("list", &full)?;
+            clear_directory(dir, &below, &at, names, cleared)?;
+            below.remove_acls().context("remove the ACLs of", &full)?;
+        } else {
+            let is_directory =
+                here.find(&name).context("look at", &full)?.is_some_and(|stat| stat.kind == Kind::Directory);
+            let removed = remove::remove_tree(here, &name, &dir.in_use);
+            // Of a directory, some may be gone even so.
+            *cleared |= removed.is_ok() || is_directory;
+            removed.context("remove", &full)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! Giving a restored file what it is besides its content. The order matters: changing the owner drops setuid and
+//! file capabilities, writing `user.*` attributes needs permission to write, ACLs change the mode, and everything
+//! changes times.
+
+use std::io;
+
+use nix::errno::Errno;
+
+use crate::archive::entry::Entry;
+use crate::error::{Context, Error, Result, reason};
+use crate::fs::xattrs::{ACL_ACCESS, ACL_DEFAULT, Xattr, is};
+use crate::fs::{Handle, Kind, acl};
+use crate::name::Shown;
+use crate::time::Time;
+
+/// Everything that is restored of a file besides content and kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Metadata {
+    pub(super) mode: u32,
+    /// `None` leaves the owner as it is.
+    pub(super) owner: Option<(u32, u32)>,
+    pub(super) mtime: Time,
+    /// All of them, ACLs in the kernel's form, sorted by name.
+    pub(super) xattrs: Vec<Xattr>,
+}
+
+impl Metadata {
+    /// What `entry` says. `path` is for messages.
+    pub(super) fn of_entry(entry: &Entry, no_owner: bool, path: &[u8]) -> Result<Self> {
+        let malformed = |what: &str| Error::Volume {
+            action: "restore",
+            volume: Shown::from(path),
+            reason: format!("the archive has {what} for it"),
+        };
+        // The system takes the highest number for "leave it".
+        let id = |id: u64| u32::try_from(id).ok().filter(|&id| id != u32::MAX);
+        let owner = match (no_owner, id(entry.uid), id(entry.gid)) {
+            (true, _, _) => None,
+            (false, Some(uid), Some(gid)) => Some((uid, gid)),
+            _ => return Err(malformed("an impossible owner")),
+        };
+        let mut xattrs = entry.xattrs.clone();
+        for (name, text) in [(ACL_ACCESS, &entry.acl_access), (ACL_DEFAULT, &entry.acl_default)] {
+            if let Some(text) = text {
+                let raw = acl::from_text(text).ok_or_else(|| malformed("a malformed ACL"))?;
+                xattrs.push((name.to_vec(), raw));
+            }
+        }
+        xattrs.sort_unstable();
+        Ok(Metadata { mode: entry.mode, owner, mtime: entry.mtime, xattrs })
+    }
+
+    /// What `handle` has now.
+    pub(super) fn of_handle(handle: &Handle) -> io::Result<Self> {
+        let stat = handle.stat()?;
+        let mut xattrs = Vec::new();
+        for name in handle.xattr_names()? {
+            if let Some(value) = handle.xattr(&name)? {
+                xattrs.push((name, value));
+            }
+        }
+        Ok(Metadata { mode: stat.mode, owner: Some((stat.uid, stat.gid)), mtime: stat.mtime, xattrs })
+    }
+
+    /// Gives all this to what `handle` has open, and tells `warn` what could not be set for want of privilege.
+    /// `fresh` says that it was just made and has no attributes of its own.
+    pub(super) fn apply(
+        &self,
+        handle: &Handle,
+        fresh: bool,
+        path: &[u8],
+        warn: &mut dyn FnMut(String) -> Result<()>,
+    ) -> Result<()> {
+        let before = handle.stat().context("look at", path)?;
+        if let Some((uid, gid)) = self.owner.filter(|&owner| owner != (before.uid, before.gid)) {
+            handle.set_owner(uid, gid).map_err(|source| owner_refused(path, source))?;
+        }
+        if !fresh {
+            self.remove_others(handle, path, warn)?;
+        }
+        let (user, other): (Vec<&Xattr>, Vec<&Xattr>) =
+            self.xattrs.iter().partition(|(name, _)| name.starts_with(b"user."));
+        set_xattrs(handle, &user, path, warn)?;
+        if before.kind != Kind::Symlink {
+            handle.set_mode(self.mode).context("set the mode of", path)?;
+        }
+        set_xattrs(handle, &other, path, warn)?;
+        handle.set_mtime(self.mtime).context("set the time of", path)?;
+        self.compare(handle, path, warn)
+    }
+
+    fn remove_others(
+        &self,
+        handle: &Handle,
+        path: &[u8],
+        warn: &mut dyn FnMut(String) -> Result<()>,
+    ) -> Result<()> {
+        for name in handle.xattr_names().context("read the extended attributes of", path)? {
+            if !self.xattrs.iter().any(|(kept, _)| *kept == name)
+                && let Err(error) = handle.remove_xattr(&name)
+            {
+                cannot_set("remove", &name, path, error, warn)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The system drops some bits in silence: what is not as it should be is said.
+    fn compare(
+        &self,
+        handle: &Handle,
+        path: &[u8],
+        warn: &mut dyn FnMut(String) -> Result<()>,
+    ) -> Result<()> {
+        let stat = handle.stat().context("look at", path)?;
+        if stat.kind != Kind::Symlink && stat.mode != self.mode {
+            warn(format!("its mode became {:04o} instead of {:04o}", stat.mode, self.mode))?;
+        }
+        if self.owner.is_some_and(|owner| owner != (stat.uid, stat.gid)) {
+            warn(format!("its owner became {}:{}", stat.uid, stat.gid))?;
+        }
+        if stat.mtime != self.mtime {
+            warn(format!(
+                "this filesystem keeps its time as {} instead of {}",
+                stat.mtime.to_pax(),
+                self.mtime.to_pax()
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+fn owner_refused(path: &[u8], source: io::Error) -> Error {
+    let path = Shown::from(path);
+    if is(&source, Errno::EPERM) {
+        let hint =
+            "run as root (in docker with CAP_CHOWN), or leave owners as they are with --no-owner".to_owned();
+        return Error::IoHint { action: "set the owner of", path, source, hint };
+    }
+    Error::Io { action: "set the owner of", path, source }
+}
+
+fn set_xattrs(
+    handle: &Handle,
+    xattrs: &[&Xattr],
+    path: &[u8],
+    warn: &mut dyn FnMut(String) -> Result<()>,
+) -> Result<()> {
+    for (name, value) in xattrs {
+        if let Err(error) = handle.set_xattr(name, value) {
+            cannot_set("set", name, path, error, warn)?;
+        }
+    }
+    Ok(())
+}
+
+/// A filesystem or user that cannot have an attribute is a warning; any other reason is an error.
+fn cannot_set(
+    what: &str,
+    name: &[u8],
+    path: &[u8],
+    source: io::Error,
+    warn: &mut dyn FnMut(String) -> Result<()>,
+) -> Result<()> {
+    const CANNOT: [Errno; 7] = [
+        Errno::EPERM,
+        Errno::EACCES,
+        Errno::EOPNOTSUPP,
+        Errno::ENOSPC,
+        Errno::E2BIG,
+        Errno::ERANGE,
+        Errno::EINVAL,
+    ];
+    if CANNOT.iter().any(|&errno| is(&source, errno)) {
+        return warn(format!(
+            "cannot {what} its extended attribute {}: {}",
+            Shown::from(name),
+            reason(&source)
+        ));
+    }
+    Err(Error::Io { action: "set an extended attribute of", path: Shown::from(path), source })
+}

@@ -1,0 +1,102 @@
+//! Whether the members of one volume can be restored at all, told before anything is cleared for them: the same rules
+//! that the extractor has, for members that nothing is made of.
+
+use std::collections::HashMap;
+
+use crate::archive::content::Content;
+use crate::archive::entry::{Kind, Sparse};
+use crate::archive::walk::Member;
+use crate::error::Result;
+use crate::fs::handle::{join, parent_and_name};
+use crate::restore::extract::{BAD_LINK, LinkSource, check_path};
+use crate::restore::metadata::Metadata;
+use crate::restore::pins::Pins;
+
+/// The longest name and the longest target of a symbolic link that Linux has, in bytes.
+const NAME_MAX: usize = 255;
+const TARGET_MAX: usize = 4095;
+
+/// What was seen of a volume. A path is kept as 16 bytes of its hash, as there may be many.
+pub(super) struct Outline {
+    volume: Vec<u8>,
+    pins: Pins,
+    no_owner: bool,
+    /// The directories from the root down to the last member's.
+    open: Vec<Vec<u8>>,
+    /// Whether each is a directory.
+    seen: HashMap<[u8; 16], bool>,
+}
+
+impl Outline {
+    pub(super) fn new(volume: &[u8], no_owner: bool, pins: Pins) -> Self {
+        Outline { volume: volume.to_vec(), pins, no_owner, open: Vec::new(), seen: HashMap::new() }
+    }
+
+    /// Checks the next member, but not its data.
+    pub(super) fn member(
+        &mut self,
+        path: &[u8],
+        member: &Member,
+        source: LinkSource,
+        content: &mut Content,
+    ) -> Result<()> {
+        let entry = &member.entry;
+        check_path(path).map_err(|reason| content.damaged(reason))?;
+        if path.split(|&byte| byte == b'/').any(|name| name.len() > NAME_MAX) {
+            return Err(content.damaged("a name that is too long"));
+        }
+        self.enter_parent(path, content)?;
+        if self.seen.contains_key(&key(path)) {
+            return Err(content.damaged("a second member of the same name"));
+        }
+        Metadata::of_entry(entry, self.no_owner, &join(&self.volume, path))?;
+        match entry.kind {
+            Kind::Directory => self.open.push(path.to_vec()),
+            Kind::File => match &entry.sparse {
+                None => {}
+                Some(Sparse::Map(_)) => drop(content.map()?),
+                Some(Sparse::Foreign) => {
+                    return Err(content.damaged("a sparse format that this program does not extract"));
+                }
+            },
+            Kind::HardLink => {
+                let source = source.filter(|source| self.seen.get(&key(source)) == Some(&false));
+                let source = source.ok_or_else(|| content.damaged(BAD_LINK))?;
+                if self.pins.holds(source) && !self.pins.holds(path) {
+                    return Err(content.damaged(
+                        "a further name of a file that is a mount or in use now: restore without --in-place",
+                    ));
+                }
+            }
+            Kind::Symlink if entry.link.is_empty() || entry.link.len() > TARGET_MAX => {
+                return Err(content.damaged("a symbolic link whose target no system has"));
+            }
+            Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {}
+            Kind::Other(flag) => {
+                return Err(content.damaged(&format!("a member of type {flag:#04x}, which no volume has")));
+            }
+        }
+        self.seen.insert(key(path), entry.kind == Kind::Directory);
+        Ok(())
+    }
+
+    fn enter_parent(&mut self, path: &[u8], content: &Content) -> Result<()> {
+        if path.is_empty() {
+            return Ok(());
+        }
+        let (parent, _) = parent_and_name(path);
+        while self.open.last().is_some_and(|here| here != parent) {
+            self.open.pop();
+        }
+        match self.open.last() {
+            Some(_) => Ok(()),
+            None => Err(content.damaged("a member that does not follow the directory that it lies in")),
+        }
+    }
+}
+
+fn key(path: &[u8]) -> [u8; 16] {
+    let mut key = [0; 16];
+    key.copy_from_slice(&blake3::hash(path).as_bytes()[..16]);
+    key
+}

@@ -1,0 +1,194 @@
+//! Stage, check, swap: the restore that leaves each volume whole, old or new, whatever happens.
+
+use crate::error::{Context, Error, Result};
+use crate::name::Shown;
+use crate::observer::{Phase, Run};
+use crate::restore::Job;
+use crate::restore::extract::Extractor;
+use crate::restore::files::Files;
+use crate::restore::overwrite::Source;
+use crate::restore::pass::{self, Destination};
+use crate::restore::pins::Pins;
+use crate::restore::swap::{Plan, Stage, after_undo};
+use crate::restore::target::{DirTarget, FileTarget, Need, check_space};
+use crate::snapshot::manifest::Warnings;
+use crate::staging::{self, NEW};
+
+pub(super) fn restore(
+    job: &Job,
+    dirs: &[DirTarget],
+    files: &[FileTarget],
+    warnings: &mut Warnings,
+) -> Result<()> {
+    let needs: Vec<Need> = dirs.iter().map(|dir| need(job, dir)).collect();
+    check_space(&needs)?;
+    let mut stages = Vec::new();
+    match stage_and_swap(job, dirs, files, &mut stages, warnings) {
+        Ok(files) => {
+            finish(job.run, &stages, warnings)?;
+            files.finish(job, warnings)
+        }
+        Err(error) => Err(abandon(dirs, &stages, error)),
+    }
+}
+
+fn need<'a>(job: &Job, target: &'a DirTarget) -> Need<'a> {
+    let volume = &job.survey.volumes[target.wanted];
+    Need { target, bytes: volume.bytes, inodes: volume.inodes }
+}
+
+fn stage_and_swap(
+    job: &Job,
+    dirs: &[DirTarget],
+    files: &[FileTarget],
+    stages: &mut Vec<Stage>,
+    warnings: &mut Warnings,
+) -> Result<Files> {
+    let sources = extract(job, dirs, files, stages, warnings)?;
+    let mut plans = Vec::new();
+    job.run.observer.begin(Phase::Syncing, None);
+    for (dir, stage) in dirs.iter().zip(&*stages) {
+        plans.push(stage.plan(&dir.pins, job.only.as_deref(), job.options.no_owner)?);
+        stage.root.sync_filesystem().context("sync", &dir.path)?;
+    }
+    job.run.cancel.check("the volumes are as they were")?;
+    swap(job, stages, &plans, files, &sources, warnings)
+}
+
+/// Extracts every directory volume into its staging directory; returns the checked members of the file volumes.
+fn extract(
+    job: &Job,
+    dirs: &[DirTarget],
+    files: &[FileTarget],
+    stages: &mut Vec<Stage>,
+    warnings: &mut Warnings,
+) -> Result<Vec<Source>> {
+    let mut destinations = Vec::new();
+    for dir in dirs {
+        let stage = dir.make_stage(&job.survey.volumes[dir.wanted].staging_names)?;
+        let opened = stage.staging.directory(NEW).context("open the staging directory in", &dir.path);
+        stages.push(stage);
+        let extractor = Extractor::new(&opened?, &dir.path, job.options.no_owner, Pins::default(), job.run)?;
+        destinations.push((dir.wanted, Destination::Extract(Box::new(extractor))));
+    }
+    pass::run(job, destinations, files, warnings)
+}
+
+/// Swaps the directories, then writes the files. On an error all of them are put back.
+fn swap(
+    job: &Job,
+    stages: &[Stage],
+    plans: &[Plan],
+    files: &[FileTarget],
+    sources: &[Source],
+    warnings: &mut Warnings,
+) -> Result<Files> {
+    let mut files = Files::prepare(job, files, sources, warnings)?;
+    let mut marked = 0;
+    let mut forward = || -> Result<()> {
+        for (stage, plan) in stages.iter().zip(plans) {
+            marked += 1;
+            stage.mark(plan)?;
+            stage.swap(plan, &mut |path, reason| warnings.warn(job.run, path, reason))?;
+        }
+        files.write(job, sources, warnings)
+    };
+    let Err(error) = forward() else { return Ok(files) };
+    let mut error = files.put_back(error);
+    for stage in stages[..marked].iter().rev() {
+        let is_marked = stage.staging.find(staging::SWAPPING).is_ok_and(|found| found.is_some());
+        if is_marked {
+            error = after_undo(error, stage.undo(), &stage.volume);
+        }
+    }
+    Err(error)
+}
+
+/// Everything is in its place: removes the marks, and then the former content. A mark that stays keeps no other
+/// volume from being completed.
+fn finish(run: &Run, stages: &[Stage], warnings: &mut Warnings) -> Result<()> {
+    let (mut complete, mut failed) = (Vec::new(), None);
+    for stage in stages {
+        let mtime = stage.root.stat().context("look at", &stage.volume);
+        match mtime.and_then(|stat| stage.commit().map(|()| stat.mtime)) {
+            Ok(mtime) => complete.push((stage, mtime)),
+            Err(error) => failed = failed.or(Some((stage, error))),
+        }
+    }
+    for (stage, mtime) in complete {
+        if let Err(error) = stage.remove(mtime, false) {
+            let reason = format!(
+                "it is restored, and its former content could not be removed: {}; remove {} yourself",
+                crate::error::chain(&error),
+                Shown::from(&stage.name)
+            );
+            warnings.warn(run, &stage.volume, reason)?;
+        }
+    }
+    let Some((stage, error)) = failed else { return Ok(()) };
+    let volume = Shown::from(&stage.volume);
+    Err(Error::Incomplete {
+        what: Box::new(error),
+        state: format!(
+            "everything was restored, but the next restore may first put {volume} back as it was before"
+        ),
+    })
+}
+
+/// Removes what was staged, unless it is needed to put something back.
+fn abandon(dirs: &[DirTarget], stages: &[Stage], error: Error) -> Error {
+    let mut error = error;
+    for (dir, stage) in dirs.iter().zip(stages) {
+        if let Err(undo) = stage.remove(dir.mtime, dir.cleared.is_some())
+            && !matches!(error, Error::Undo { .. })
+        {
+            error = Error::Undo {
+                what: Box::new(error),
+                undo: Box::new(undo),
+                state: "the volumes have their former content, and the next restore removes what was staged"
+                    .to_owned(),
+            };
+        }
+    }
+    // A staging directory that could not even be filled.
+    for dir in dirs.iter().skip(stages.len()) {
+        let _ = dir.root.set_mtime(dir.mtime);
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fs::Handle;
+    use crate::restore::RestoreOptions;
+
+    #[test]
+    fn a_mark_that_cannot_be_removed_keeps_no_other_volume_from_being_completed() {
+        let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let run = Run::default();
+        let options = RestoreOptions { lock_timeout: Duration::ZERO, ..RestoreOptions::default() };
+        let mut stages = Vec::new();
+        for folder in &folders {
+            std::fs::write(folder.path().join("old"), "x").unwrap();
+            let root = Handle::open_directory(folder.path()).unwrap();
+            let path = folder.path().as_os_str().as_encoded_bytes();
+            let target = DirTarget::open(0, root, path, &[], Vec::new(), &options, &run).unwrap();
+            let stage = target.make_stage(&[]).unwrap();
+            let plan = stage.plan(&Pins::default(), None, false).unwrap();
+            stage.mark(&plan).unwrap();
+            stage.swap(&plan, &mut |_, reason| panic!("{reason}")).unwrap();
+            stages.push(stage);
+        }
+        let second = folders[1].path().join(".snapshotter-staging");
+        std::fs::rename(second.join("swapping"), second.join("away")).unwrap();
+        let error = finish(&run, &stages, &mut Warnings::default()).unwrap_err().to_string();
+        assert!(error.contains(folders[1].path().to_str().unwrap()), "{error}");
+        assert!(second.join("old/old").exists(), "the only copy");
+        for complete in [&folders[0], &folders[2]] {
+            assert_eq!(std::fs::read_dir(complete.path()).unwrap().count(), 0);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What a restore will bring, from the headers alone: how much of it there is, and whether it can go where it must.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::archive::content::Content;
+use crate::archive::entry::Kind;
+use crate::archive::open::Reader;
+use crate::archive::walk::{Member, Step, Walk};
+use crate::archive::{BLOCK_LEN, padded};
+use crate::error::{Error, Result};
+use crate::fs::handle::join;
+use crate::name::Shown;
+use crate::restore::Job;
+use crate::restore::extract::check_path;
+use crate::restore::pins::is_below;
+use crate::restore::swap::in_the_way;
+use crate::restore::target::DirTarget;
+use crate::restore::wanted::Wanted;
+use crate::snapshot::{BEGIN, SNAPSHOT_JSON, Snapshot, VOLUMES_DATA, under};
+use crate::staging;
+
+/// Numbers of one wanted volume.
+#[derive(Debug, Default)]
+pub(super) struct Volume {
+    entries: u64,
+    size: u64,
+    /// Of stored data, in whole blocks.
+    pub(super) bytes: u64,
+    pub(super) inodes: u64,
+    unhashed: u64,
+    /// Names at the root that a staging directory might have.
+    pub(super) staging_names: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub(super) volumes: Vec<Volume>,
+    /// With `only`: members outside it whose further names lie inside, by their paths.
+    pub(super) sources: HashMap<Vec<u8>, (Member, Vec<u8>)>,
+}
+
+/// A member that is to be restored.
+pub(super) struct Found<'a> {
+    /// Which of the wanted volumes it belongs to.
+    pub(super) wanted: usize,
+    /// The path inside that volume.
+    pub(super) path: &'a [u8],
+    pub(super) member: &'a Member,
+    pub(super) header: &'a [u8],
+}
+
+/// Walks the members of the wanted volumes, in the order of the archive.
+pub(super) fn walk(
+    reader: &Arc<Reader>,
+    snapshot: &Snapshot,
+    wanted: &[Wanted],
+    mut each: impl FnMut(Found) -> Result<()>,
+) -> Result<()> {
+    let closing = [under(&snapshot.prefix, VOLUMES_DATA), under(&snapshot.prefix, SNAPSHOT_JSON)];
+    let mut walk = Walk::new(Arc::clone(reader), snapshot.start);
+    while walk.position() < snapshot.close {
+        let Step::Member(member) = walk.step()? else {
+            return Err(walk.damaged(walk.position(), "the archive ends in the middle of a snapshot"));
+        };
+        let name = &member.entry.name;
+        let Some(place) = snapshot.layout.locate(name) else {
+            // The Go program's archives may hold anything between its members.
+            if snapshot.is_go() || name == BEGIN {
+                continue;
+            }
+            if closing.contains(name) {
+                Content::new(reader, &member, walk.header()).check(&mut [0; BLOCK_LEN], |_| Ok(()))?;
+                continue;
+            }
+            return Err(walk.damaged(member.start, format!("{}: it belongs to no volume", Shown::from(name))));
+        };
+        if let Some(wanted) = wanted.iter().position(|wanted| wanted.index == place.volume) {
+            check_path(place.path)
+                .map_err(|reason| walk.damaged(member.start, format!("{}: {reason}", Shown::from(name))))?;
+            each(Found { wanted, path: place.path, member: &member, header: walk.header() })?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether `path` is restored when `only` is asked for: it, what is below it, and the directories that lead to it.
+pub(super) fn is_asked_for(path: &[u8], only: Option<&[u8]>) -> bool {
+    only.is_none_or(|only| is_inside(path, only) || is_below(only, path))
+}
+
+fn is_inside(path: &[u8], only: &[u8]) -> bool {
+    path == only || is_below(path, only)
+}
+
+impl Survey {
+    pub(super) fn read(
+        reader: &Arc<Reader>,
+        snapshot: &Snapshot,
+        wanted: &[Wanted],
+        only: Option<&[u8]>,
+    ) -> Result<Self> {
+        let mut volumes: Vec<Volume> = wanted.iter().map(|_| Volume::default()).collect();
+        let mut roots = vec![false; wanted.len()];
+        let mut found_only = only.is_none();
+        let mut sources = HashMap::new();
+        walk(reader, snapshot, wanted, |found| {
+            roots[found.wanted] |= found.path.is_empty();
+            let Some(only) = only else {
+                volumes[found.wanted].count(found.path, found.member);
+                return Ok(());
+            };
+            found_only |= found.path == only;
+            if is_asked_for(found.path, Some(only)) {
+                volumes[found.wanted].count(found.path, found.member);
+            }
+            if found.member.entry.kind == Kind::HardLink
+                && is_inside(found.path, only)
+                && let Some(source) = snapshot.layout.locate(&found.member.entry.link)
+                && !is_inside(source.path, only)
+            {
+                sources.insert(source.path.to_vec(), None);
+            }
+            Ok(())
+        })?;
+        if let Some(missing) = roots.iter().position(|&found| !found) {
+            return Err(Error::NoSnapshot(format!(
+                "snapshot {} in {} lists the volume {} and has no members of it: choose another with --snapshot",
+                snapshot.id,
+                reader.name(),
+                wanted[missing].path
+            )));
+        }
+        if let (Some(only), false) = (only, found_only) {
+            let path = join(wanted[0].path.as_bytes(), only);
+            return Err(Error::NoSnapshot(format!(
+                "snapshot {} in {} does not hold {}: `snapshotter list {}` shows what it holds",
+                snapshot.id,
+                reader.name(),
+                Shown::from(&path),
+                snapshot.id
+            )));
+        }
+        if !sources.is_empty() {
+            walk(reader, snapshot, wanted, |found| {
+                if let Some(source) = sources.get_mut(found.path) {
+                    *source = Some((found.member.clone(), found.header.to_vec()));
+                }
+                Ok(())
+            })?;
+        }
+        let sources = sources.into_iter().filter_map(|(path, source)| Some((path, source?))).collect();
+        Ok(Survey { volumes, sources })
+    }
+
+    /// Fails when the snapshot has something else where a directory must stay, or files below what stays.
+    pub(super) fn check_pins(job: &Job, dirs: &[DirTarget]) -> Result<()> {
+        if dirs.iter().all(|dir| dir.pins.is_empty()) {
+            return Ok(());
+        }
+        walk(job.reader, job.snapshot, job.wanted, |found| {
+            let Some(dir) = dirs.iter().find(|dir| dir.wanted == found.wanted) else { return Ok(()) };
+            let full = join(&dir.path, found.path);
+            if let Some(pin) = dir.pins.above(found.path) {
+                return Err(Error::Volume {
+                    action: "restore",
+                    volume: Shown::from(&full),
+                    reason: format!(
+                        "it lies in {}, which is a mount now and is not crossed: unmount that first",
+                        Shown::from(&join(&dir.path, pin))
+                    ),
+                });
+            }
+            let kind = found.member.entry.kind;
+            if dir.pins.leads(found.path) && kind != Kind::Directory {
+                return Err(in_the_way(&full));
+            }
+            if dir.pins.holds(found.path) {
+                let now = dir.kind_of(found.path)?;
+                let same = match now {
+                    Some(crate::fs::Kind::Directory) => kind == Kind::Directory,
+                    Some(_) => kind == Kind::File,
+                    None => true,
+                };
+                if !same {
+                    return Err(in_the_way(&full));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.volumes.iter().map(|volume| volume.bytes).sum()
+    }
+
+    pub(super) fn entries(&self) -> u64 {
+        self.volumes.iter().map(|volume| volume.entries).sum()
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.volumes.iter().map(|volume| volume.size).sum()
+    }
+
+    pub(super) fn unhashed(&self) -> u64 {
+        self.volumes.iter().map(|volume| volume.unhashed).sum()
+    }
+}
+
+impl Volume {
+    fn count(&mut self, path: &[u8], member: &Member) {
+        self.entries += 1;
+        self.size = self.size.saturating_add(member.entry.size);
+        self.bytes = self.bytes.saturating_add(padded(member.stored).unwrap_or(member.stored));
+        self.inodes += u64::from(member.entry.kind != Kind::HardLink);
+        if !member.checksum.is_some_and(|checksum| checksum.covers_data()) {
+            self.unhashed = self.unhashed.saturating_add(member.stored);
+        }
+        if path.starts_with(staging::NAME.as_bytes()) && !path.contains(&b'/') {
+            self.staging_names.push(path.to_vec());
+        }
+    }
+}

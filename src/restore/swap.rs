@@ -1,0 +1,319 @@
+//! Exchanging a volume's content for what was staged, undoably.
+//!
+//! Every move is written into a journal before the first is done, and the journal is on disk before that too: it is
+//! the mark that makes a staging directory precious. The target of each move does not exist before it, so going
+//! through the journal backwards, and moving back what is at its target and no longer at its source, undoes any part
+//! of it that was done, however often that is tried. The metadata of the root and of other directories that stay is
+//! in the journal too.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use crate::error::{Context, Error, Result};
+use crate::fs::handle::{join, parent_and_name};
+use crate::fs::{Descent, FileId, Handle, Kind, StoreFile, remove, space};
+use crate::name::Shown;
+use crate::restore::journal;
+use crate::restore::metadata::Metadata;
+use crate::restore::moves::Moves;
+use crate::restore::pins::{Pins, is_below};
+use crate::staging::{self, CLEARED, NEW, OLD, SWAPPING};
+
+/// The mark under the name that it has before it is complete.
+const SWAPPING_PART: &[u8] = b"swapping.part";
+
+/// What a swap will do. Paths are relative to the volume's root.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// What moves into `old`, in order.
+    pub(super) away: Vec<Vec<u8>>,
+    /// What moves from `new` to its place, after that.
+    pub(super) here: Vec<Vec<u8>>,
+    /// Directories that stay and have a counterpart in `old`, parents first.
+    pub(super) kept: Vec<Vec<u8>>,
+    /// Directories that stay and whose metadata is exchanged, parents first.
+    pub(super) exchanged: Vec<Exchanged>,
+}
+
+/// A directory's metadata before and after. The path of the root is empty.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Exchanged {
+    pub(super) path: Vec<u8>,
+    pub(super) before: Metadata,
+    pub(super) after: Metadata,
+}
+
+/// A volume's root and its staging directory.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) root: Handle,
+    pub(super) staging: Handle,
+    /// The staging directory's name at the root.
+    pub(super) name: Vec<u8>,
+    /// The volume's path, for messages.
+    pub(super) volume: Vec<u8>,
+    /// The archive and the configuration: should they have got here all the same, they are not deleted.
+    pub(super) in_use: Vec<FileId>,
+}
+
+impl Stage {
+    /// Works out the moves. With `only`, that path is exchanged and everything beside it stays as it is.
+    pub(super) fn plan(&self, pins: &Pins, only: Option<&[u8]>, no_owner: bool) -> Result<Plan> {
+        let mut planner = Planner { stage: self, pins, only, no_owner, plan: Plan::default() };
+        let mut existing = space::names_in_root(&self.root).context("list", &self.volume)?;
+        existing.retain(|name| *name != self.name);
+        let new = self.staging.directory(NEW).context("open", &self.volume)?;
+        if only.is_none() {
+            planner.exchange_metadata(b"", &self.root, Some(&new))?;
+        }
+        planner.directory(b"", existing, Some(&self.root), Some(&new))?;
+        Ok(planner.plan)
+    }
+
+    /// Writes the mark: from here on, `old` may hold the only copy of something.
+    pub(super) fn mark(&self, plan: &Plan) -> Result<()> {
+        let write = || -> io::Result<()> {
+            self.staging.make_directory(OLD, 0o700)?;
+            let mut old = Descent::new(self.staging.directory(OLD)?);
+            for path in &plan.kept {
+                let (parent, name) = parent_and_name(path);
+                old.go_to(parent)?.make_directory(name, 0o700)?;
+            }
+            let file = StoreFile::new(self.staging.create_file(SWAPPING_PART)?);
+            file.write_at(&journal::encode(plan), 0)?;
+            file.handle().sync()?;
+            self.staging.rename(SWAPPING_PART, &self.staging, SWAPPING)?;
+            self.staging.sync()?;
+            self.root.sync_filesystem()
+        };
+        write().context("write the mark of the swap in", &self.volume)
+    }
+
+    /// Does the moves, then gives the root and the directories that stay their new metadata.
+    pub(super) fn swap(&self, plan: &Plan, warn: &mut dyn FnMut(&[u8], String) -> Result<()>) -> Result<()> {
+        let mut moves = Moves::new(&self.root, &self.volume)?;
+        for path in &plan.away {
+            moves.rename(path, &self.inside(OLD, path))?;
+        }
+        for path in &plan.here {
+            moves.rename(&self.inside(NEW, path), path)?;
+        }
+        for exchanged in plan.exchanged.iter().rev() {
+            let full = join(&self.volume, &exchanged.path);
+            let handle = moves.directory(&exchanged.path)?;
+            exchanged.after.apply(handle, false, &full, &mut |reason| warn(&full, reason))?;
+        }
+        self.root.sync_filesystem().context("sync", &self.volume)
+    }
+
+    /// Puts everything back that [`Stage::swap`] has changed, and removes the mark. It can be repeated until it
+    /// succeeds.
+    pub(super) fn undo(&self) -> Result<()> {
+        let read = || -> io::Result<Vec<u8>> {
+            let file = StoreFile::new(self.staging.file(SWAPPING)?);
+            let mut text = vec![0; usize::try_from(file.stat()?.size).map_err(io::Error::other)?];
+            file.read_at(&mut text, 0)?;
+            Ok(text)
+        };
+        let text = read().context("read the mark of the swap in", &self.volume)?;
+        let plan = journal::decode(&text).ok_or_else(|| Error::Volume {
+            action: "put back the former content of",
+            volume: Shown::from(&self.volume),
+            reason: format!(
+                "its journal {}/swapping is malformed: the former content is in `old` beside it, put it back by hand",
+                Shown::from(&self.name)
+            ),
+        })?;
+        let mut moves = Moves::new(&self.root, &self.volume)?;
+        for path in plan.here.iter().rev() {
+            moves.take_back(&self.inside(NEW, path), path)?;
+        }
+        let (mut in_the_way, mut metadata) = (None, Ok(()));
+        for path in plan.away.iter().rev() {
+            let old = self.inside(OLD, path);
+            moves.take_back(path, &old)?;
+            if moves.is_there(&old)? {
+                in_the_way = Some((path, old));
+            }
+        }
+        if let Some((path, old)) = in_the_way {
+            return Err(Error::Volume {
+                action: "put back",
+                volume: Shown::from(&join(&self.volume, path)),
+                reason: format!(
+                    "something was made there in the meantime, so its former content is still {}: move one of them \
+                     away",
+                    Shown::from(&join(&self.volume, &old))
+                ),
+            });
+        }
+        for exchanged in plan.exchanged.iter().rev() {
+            let full = join(&self.volume, &exchanged.path);
+            let handle = moves.directory(&exchanged.path)?;
+            // All else is put back first: the mark must not stay for the sake of a directory's metadata.
+            let applied = exchanged.before.apply(handle, false, &full, &mut |_| Ok(()));
+            metadata = metadata.and(applied);
+        }
+        let old = join(&self.name, OLD);
+        for path in plan.kept.iter().rev().map(|path| join(&old, path)).chain([old.clone()]) {
+            // Never more than an empty directory: if anything is left in it, that is the user's.
+            let (parent, name) = parent_and_name(&path);
+            if moves.is_there(&path)? {
+                let removed = moves.directory(parent)?.remove_directory(name);
+                removed.context("remove the emptied", &join(&self.volume, &path))?;
+            }
+        }
+        self.root.sync_filesystem().context("sync", &self.volume)?;
+        self.remove_mark()?;
+        metadata
+    }
+
+    /// `at` in a part of the staging directory.
+    fn inside(&self, part: &[u8], at: &[u8]) -> Vec<u8> {
+        join(&join(&self.name, part), at)
+    }
+
+    /// The swap is complete: what is in `old` is garbage from here on, and so is the time that the root had.
+    pub(super) fn commit(&self) -> Result<()> {
+        self.remove_mark()?;
+        // Without that, a restore that finds the directory and then fails puts an older time back.
+        let _ = staging::forget_mtime(&self.staging);
+        Ok(())
+    }
+
+    fn remove_mark(&self) -> Result<()> {
+        self.staging
+            .remove_file(SWAPPING)
+            .and_then(|()| self.staging.sync())
+            .context("remove the mark of the swap in", &self.volume)
+    }
+
+    /// Deletes the staging directory, the marker last, and puts the root's time to `mtime`. A mark that the volume
+    /// was cleared stays with `keep_cleared`, and the directory with it.
+    pub(super) fn remove(&self, mtime: crate::time::Time, keep_cleared: bool) -> Result<()> {
+        let delete = || -> io::Result<()> {
+            if self.staging.find(SWAPPING)?.is_some() {
+                return Err(io::Error::other("a swap is under way in it"));
+            }
+            for name in [NEW, OLD, SWAPPING_PART] {
+                remove::remove_tree(&self.staging, name, &self.in_use)?;
+            }
+            if !keep_cleared {
+                remove::remove_tree(&self.staging, CLEARED, &[])?;
+                remove::remove_tree(&self.staging, staging::MARKER, &[])?;
+                self.root.remove_directory(&self.name)?;
+            }
+            Ok(())
+        };
+        delete().context("remove the staging directory in", &self.volume)?;
+        self.root.set_mtime(mtime).context("put back the time of", &self.volume)
+    }
+}
+
+/// Tells that a swap failed, and whether everything is as it was.
+pub(super) fn after_undo(error: Error, undo: Result<()>, volume: &[u8]) -> Error {
+    match undo {
+        Ok(()) => error,
+        Err(undo) => Error::Undo {
+            what: Box::new(error),
+            undo: Box::new(undo),
+            state: format!(
+                "the former content of {} is in its staging directory: run `snapshotter restore` again, which puts it \
+                 back first",
+                Shown::from(volume)
+            ),
+        },
+    }
+}
+
+struct Planner<'a> {
+    stage: &'a Stage,
+    pins: &'a Pins,
+    only: Option<&'a [u8]>,
+    no_owner: bool,
+    plan: Plan,
+}
+
+impl Planner<'_> {
+    /// Plans the directory at `path`, which has the names `existing` now, and is staged as `new` or not at all.
+    fn directory(
+        &mut self,
+        path: &[u8],
+        existing: Vec<Vec<u8>>,
+        here: Option<&Handle>,
+        new: Option<&Handle>,
+    ) -> Result<()> {
+        let full = join(&self.stage.volume, path);
+        let mut staged: BTreeSet<Vec<u8>> = match new {
+            Some(new) => new.names().context("list", &full)?.into_iter().collect(),
+            None => BTreeSet::new(),
+        };
+        for name in existing {
+            let at = join(path, &name);
+            let on_the_way = self.only.is_some_and(|only| is_below(only, &at));
+            let beside = self.only.is_some_and(|only| only != at) && !on_the_way;
+            if self.pins.holds(&at) || beside {
+                staged.remove(&name);
+            } else if self.pins.leads(&at) || on_the_way {
+                let new = new.filter(|_| staged.remove(&name));
+                if let Some(here) = here {
+                    self.kept_directory(&at, &name, here, new, on_the_way)?;
+                }
+            } else {
+                self.plan.away.push(at);
+            }
+        }
+        self.plan.here.extend(staged.iter().map(|name| join(path, name)));
+        Ok(())
+    }
+
+    /// Plans a directory that stays, with what it holds exchanged.
+    fn kept_directory(
+        &mut self,
+        at: &[u8],
+        name: &[u8],
+        parent: &Handle,
+        new_parent: Option<&Handle>,
+        on_the_way: bool,
+    ) -> Result<()> {
+        let full = join(&self.stage.volume, at);
+        let handle = parent.directory(name).context("open", &full)?;
+        let new = match new_parent {
+            None => None,
+            Some(parent) => match parent.find(name).context("look at", &full)?.map(|stat| stat.kind) {
+                Some(Kind::Directory) => Some(parent.directory(name).context("open", &full)?),
+                _ => return Err(in_the_way(&full)),
+            },
+        };
+        self.plan.kept.push(at.to_vec());
+        self.exchange_metadata(at, &handle, new.as_ref().filter(|_| !on_the_way))?;
+        let existing = handle.names().context("list", &full)?;
+        self.directory(at, existing, Some(&handle), new.as_ref())
+    }
+
+    /// Without `new`, the directory keeps its own: its time, too, which the moves in it change.
+    fn exchange_metadata(&mut self, at: &[u8], old: &Handle, new: Option<&Handle>) -> Result<()> {
+        let full = join(&self.stage.volume, at);
+        let before = Metadata::of_handle(old).context("look at", &full)?;
+        let mut after = Metadata::of_handle(new.unwrap_or(old)).context("look at", &full)?;
+        if self.no_owner {
+            after.owner = None;
+        }
+        self.plan.exchanged.push(Exchanged { path: at.to_vec(), before, after });
+        Ok(())
+    }
+}
+
+/// The snapshot has something else where a directory must stay.
+pub(super) fn in_the_way(full: &[u8]) -> Error {
+    Error::Volume {
+        action: "restore",
+        volume: Shown::from(full),
+        reason: "a mount or a file that is in use lies in this directory now, and the snapshot has something else in \
+                 its place: unmount or move that first"
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

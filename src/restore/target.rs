@@ -1,0 +1,341 @@
+//! Where a volume is restored to: opened, locked, and cleaned of what an interrupted run has left.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::error::{Context, Error, Result};
+use crate::fs::handle::{join, parent_and_name};
+use crate::fs::lock::{self, Mode};
+use crate::fs::xattrs::is;
+use crate::fs::{Descent, FileId, Handle, Kind, StoreFile, space};
+use crate::name::Shown;
+use crate::observer::Run;
+use crate::restore::RestoreOptions;
+use crate::restore::pins::Pins;
+use crate::restore::swap::Stage;
+use crate::snapshot::{Snapshot, SnapshotVolume};
+use crate::staging;
+use crate::time::Time;
+
+/// A directory whose content is to be exchanged.
+#[derive(Debug)]
+pub(super) struct DirTarget {
+    /// Which of the wanted volumes.
+    pub(super) wanted: usize,
+    pub(super) path: Vec<u8>,
+    pub(super) root: Handle,
+    /// As it was before.
+    pub(super) mtime: Time,
+    pub(super) pins: Pins,
+    /// The archive and the configuration.
+    pub(super) in_use: Vec<FileId>,
+    /// The staging directory of a restore in place that was interrupted, which stays until one completes.
+    pub(super) cleared: Option<usize>,
+}
+
+/// A file that is to be overwritten, or made.
+#[derive(Debug)]
+pub(super) struct FileTarget {
+    pub(super) wanted: usize,
+    pub(super) path: Vec<u8>,
+    pub(super) parent: Handle,
+    pub(super) name: Vec<u8>,
+    /// It is usually a mount and must be overwritten; below another directory it may be replaced.
+    pub(super) overwrite: bool,
+}
+
+impl DirTarget {
+    /// Opens and locks the directory, puts back what an interrupted swap has moved, and removes strays.
+    pub(super) fn open(
+        wanted: usize,
+        root: Handle,
+        path: &[u8],
+        in_use: &[FileId],
+        nested: Vec<Vec<u8>>,
+        options: &RestoreOptions,
+        run: &Run,
+    ) -> Result<Self> {
+        lock::lock(&root, Mode::Exclusive, &Shown::from(path), options.lock_timeout, run)?;
+        let mut target = DirTarget {
+            wanted,
+            path: path.to_vec(),
+            mtime: root.stat().context("look at", path)?.mtime,
+            pins: Pins::default(),
+            in_use: in_use.to_vec(),
+            cleared: None,
+            root,
+        };
+        target.recover(run)?;
+        target.pins = Pins::find(&target.root, in_use, nested).context("look for mounts in", path)?;
+        Ok(target)
+    }
+
+    fn recover(&mut self, run: &Run) -> Result<()> {
+        let shown = Shown::from(&self.path);
+        for found in staging::find(&self.root).context("look for a staging directory in", &self.path)? {
+            let stage = self.stage(found.index)?;
+            let mtime = staging::recorded_mtime(&stage.staging).unwrap_or(self.mtime);
+            if found.swapping {
+                run.observer.note(&format!(
+                    "{shown}: a restore was interrupted here: its former content is put back"
+                ));
+                stage.undo()?;
+            }
+            if found.cleared {
+                self.cleared = Some(found.index);
+                stage.remove(mtime, true)?;
+            } else {
+                if !found.swapping {
+                    run.observer.note(&format!("{shown}: what an interrupted restore had staged is removed"));
+                }
+                stage.remove(mtime, false)?;
+                self.mtime = mtime;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the staging directory, or takes over the one that marks the volume as cleared. `taken` are the names
+    /// that the snapshot has at the volume's root.
+    pub(super) fn make_stage(&self, taken: &[Vec<u8>]) -> Result<Stage> {
+        let index = match self.cleared {
+            Some(index) => index,
+            None => self.make_staging(taken)?,
+        };
+        let new = |stage: Stage| {
+            let made = stage.staging.make_directory(staging::NEW, 0o700);
+            made.context("create the staging directory in", &self.path).map(|()| stage)
+        };
+        self.stage(index).and_then(new).inspect_err(|_| {
+            if self.cleared.is_none() {
+                self.give_up(&staging::name(index));
+            }
+        })
+    }
+
+    /// Removes a staging directory that could not be filled; what failed first is what matters.
+    fn give_up(&self, name: &[u8]) {
+        let _ = crate::fs::remove::remove_tree(&self.root, name, &self.in_use);
+        let _ = self.root.set_mtime(self.mtime);
+    }
+
+    fn make_staging(&self, taken: &[Vec<u8>]) -> Result<usize> {
+        // Changes nothing, and tells whether the root's metadata may be set: after the swap it would be too late.
+        self.root.set_mtime(self.mtime).map_err(|source| self.refused(source))?;
+        for (index, name) in staging::names().enumerate() {
+            if taken.contains(&name) {
+                continue;
+            }
+            match self.root.make_directory(&name, 0o700) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(source) => return Err(self.refused(source)),
+                Ok(()) => {}
+            }
+            let fill = || -> io::Result<()> {
+                let staging = self.root.directory(&name)?;
+                staging.remove_acls()?;
+                staging.set_mode(0o700)?;
+                let marker = StoreFile::new(staging.create_file(staging::MARKER)?);
+                marker.write_at(&staging::marker(self.mtime), 0)?;
+                // Without it on disk, what a power cut leaves would pass for the user's.
+                marker.handle().sync()?;
+                staging.sync()
+            };
+            if let Err(source) = fill() {
+                self.give_up(&name);
+                return Err(self.refused(source));
+            }
+            return Ok(index);
+        }
+        Err(Error::Volume {
+            action: "restore",
+            volume: Shown::from(&self.path),
+            reason: format!("{} and nine more such names are taken: remove one", staging::NAME),
+        })
+    }
+
+    fn stage(&self, index: usize) -> Result<Stage> {
+        let name = staging::name(index);
+        let open = || Ok::<_, io::Error>((self.root.duplicate()?, self.root.directory(&name)?));
+        let (root, staging) = open().context("open the staging directory in", &self.path)?;
+        Ok(Stage { root, staging, name, volume: self.path.clone(), in_use: self.in_use.clone() })
+    }
+
+    /// What lies at `path` now.
+    pub(super) fn kind_of(&self, path: &[u8]) -> Result<Option<Kind>> {
+        let found = self.root.duplicate().and_then(|root| Descent::new(root).find(path));
+        Ok(found.context("look at", &join(&self.path, path))?.map(|stat| stat.kind))
+    }
+
+    fn refused(&self, source: io::Error) -> Error {
+        let hint = match source.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => {
+                "mount the volume without `:ro`, or restore beside it with --into"
+            }
+            io::ErrorKind::PermissionDenied => "run as root, or as the owner of the volume's root",
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "make room, or restore over the present content with --in-place"
+            }
+            _ => return Error::Io { action: "restore to", path: Shown::from(&self.path), source },
+        };
+        Error::IoHint { action: "restore to", path: Shown::from(&self.path), source, hint: hint.to_owned() }
+    }
+}
+
+/// What is needed of one filesystem.
+pub(super) struct Need<'a> {
+    pub(super) target: &'a DirTarget,
+    pub(super) bytes: u64,
+    pub(super) inodes: u64,
+}
+
+/// Fails when the filesystems cannot hold a second copy.
+pub(super) fn check_space(needs: &[Need]) -> Result<()> {
+    let mut seen = Vec::new();
+    for need in needs {
+        let look = || Ok::<_, io::Error>((need.target.root.stat()?.id.dev, space::space(&need.target.root)?));
+        let (dev, space) = look().context("look at the space of", &need.target.path)?;
+        let mut bytes = need.bytes;
+        let mut inodes = need.inodes;
+        for (_, earlier) in seen.iter().filter(|(other, _)| *other == dev) {
+            let earlier: &&Need = earlier;
+            bytes = bytes.saturating_add(earlier.bytes);
+            inodes = inodes.saturating_add(earlier.inodes);
+        }
+        let short_of_bytes = !space.shares && bytes > space.bytes;
+        if short_of_bytes || space.inodes.is_some_and(|free| inodes > free) {
+            let what = if short_of_bytes {
+                format!("{bytes} bytes are needed and {} are free", space.bytes)
+            } else {
+                format!("{inodes} files are needed and {} are free", space.inodes.unwrap_or(0))
+            };
+            return Err(Error::IoHint {
+                action: "restore to",
+                path: Shown::from(&need.target.path),
+                source: nix::errno::Errno::ENOSPC.into(),
+                hint: format!(
+                    "{what} beside the present content: make room, or restore over it with --in-place"
+                ),
+            });
+        }
+        seen.push((dev, need));
+    }
+    Ok(())
+}
+
+/// Below which directory volumes are restored, and what was made for that.
+#[derive(Debug)]
+pub(super) struct Into {
+    path: Vec<u8>,
+    base: Handle,
+    /// Directories that were made, in which one, and what time that had.
+    made: Vec<(Handle, Vec<u8>, Time)>,
+}
+
+impl Into {
+    /// Opens `path`, made with its parents where it is missing.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let absolute = std::path::absolute(path).context("find", path)?;
+        // What is there may be reached through symbolic links; what is missing is made by handle.
+        let mut existing = absolute.as_path();
+        while !existing.try_exists().context("look at", existing)? {
+            existing = existing.parent().unwrap_or(Path::new("/"));
+        }
+        let missing = absolute.strip_prefix(existing).unwrap_or(Path::new("")).to_owned();
+        let real = std::fs::canonicalize(existing).context("open", existing)?;
+        let base = Handle::open_directory(&real).context("restore below", path)?;
+        let mut into = Into { path: path.as_os_str().as_bytes().to_vec(), base, made: Vec::new() };
+        match into.directory(missing.as_os_str().as_bytes()) {
+            Ok(base) => into.base = base,
+            Err(error) => {
+                into.remove_made();
+                return Err(error);
+            }
+        }
+        Ok(into)
+    }
+
+    /// The directory at `relative` below, made where it is missing.
+    pub(super) fn directory(&mut self, relative: &[u8]) -> Result<Handle> {
+        let full = self.full(relative);
+        let mut handle = self.base.duplicate().context("open", &full)?;
+        for name in relative.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            let mtime = handle.stat().context("look at", &full)?.mtime;
+            match handle.make_directory(name, 0o755) {
+                Ok(()) => {
+                    let parent = handle.duplicate().context("open", &full)?;
+                    self.made.push((parent, name.to_vec(), mtime));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).context("create", &full),
+            }
+            handle = handle.directory(name).map_err(|source| {
+                let path = Shown::from(&full);
+                if is(&source, nix::errno::Errno::ELOOP) || is(&source, nix::errno::Errno::ENOTDIR) {
+                    let hint = "something that is no directory is in the way: name another one with --into"
+                        .to_owned();
+                    return Error::IoHint { action: "restore to", path, source, hint };
+                }
+                Error::Io { action: "open", path, source }
+            })?;
+        }
+        Ok(handle)
+    }
+
+    pub(super) fn full(&self, relative: &[u8]) -> Vec<u8> {
+        join(&self.path, relative)
+    }
+
+    /// Removes the directories that were made and are empty, after a failure.
+    pub(super) fn remove_made(&mut self) {
+        for (parent, name, mtime) in self.made.drain(..).rev() {
+            // One that is not empty is needed.
+            if parent.remove_directory(&name).is_ok() {
+                let _ = parent.set_mtime(mtime);
+            }
+        }
+    }
+}
+
+/// The paths of the snapshot's other volumes that lie inside the one at `path`, relative to it. Those that are not
+/// restored now are no content of this one either.
+pub(super) fn nested_in(path: &str, snapshot: &Snapshot) -> Vec<Vec<u8>> {
+    let inside = |other: &SnapshotVolume| {
+        other.path.strip_prefix(path)?.strip_prefix('/').map(|rest| rest.as_bytes().to_vec())
+    };
+    snapshot.volumes.iter().filter_map(inside).collect()
+}
+
+impl FileTarget {
+    /// The file volume at `path` itself.
+    pub(super) fn open(wanted: usize, path: &str) -> Result<Self> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let parent =
+            std::fs::canonicalize(if parent.is_empty() { "/" } else { parent }).context("open", path)?;
+        let parent = Handle::open_directory(&parent).context("open", path)?;
+        Ok(FileTarget {
+            wanted,
+            path: path.as_bytes().to_vec(),
+            parent,
+            name: name.as_bytes().to_vec(),
+            overwrite: true,
+        })
+    }
+
+    /// The file volume at `relative` below another directory.
+    pub(super) fn open_into(wanted: usize, into: &mut Into, relative: &[u8]) -> Result<Self> {
+        let (parent, name) = parent_and_name(relative);
+        let path = into.full(relative);
+        let parent = into.directory(parent)?;
+        if parent.find(name).context("look at", &path)?.is_some_and(|stat| stat.kind == Kind::Directory) {
+            return Err(Error::Volume {
+                action: "restore to",
+                volume: Shown::from(&path),
+                reason: "Is a directory, and the snapshot has a file there: remove it, or name another one with --into"
+                    .to_owned(),
+            });
+        }
+        Ok(FileTarget { wanted, path, parent, name: name.to_vec(), overwrite: false })
+    }
+}

@@ -1,0 +1,121 @@
+//! Which snapshot is restored, and which of its volumes.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::archive::open::Reader;
+use crate::config::{Config, Volume};
+use crate::error::{Error, Result};
+use crate::name::Shown;
+use crate::restore::RestoreOptions;
+use crate::restore::extract::check_path;
+use crate::snapshot::catalog::Catalog;
+use crate::snapshot::{Snapshot, select};
+use crate::volume::{self, VolumeType};
+
+/// A volume that is to be restored.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) path: String,
+    /// Which of the snapshot's volumes.
+    pub(super) index: usize,
+    pub(super) kind: VolumeType,
+}
+
+/// The snapshot that is asked for, or the newest under the configured prefix.
+pub(super) fn choose<'a>(
+    reader: &Reader,
+    catalog: &'a Catalog,
+    config: &Config,
+    options: &RestoreOptions,
+) -> Result<&'a Snapshot> {
+    let Some(id) = &options.snapshot else {
+        catalog.require_sound(
+            reader,
+            "the newest snapshot may be what is missing, so name one that `snapshotter list` shows with --snapshot",
+        )?;
+        return select::newest(catalog, reader.name(), &config.prefix);
+    };
+    let snapshot = select::by_id(catalog, reader.name(), id)?;
+    if snapshot.prefix != config.prefix {
+        return Err(Error::NoSnapshot(format!(
+            "snapshot {} in {} has the prefix \"{}\", and the configuration has \"{}\": if that is meant, name its \
+             prefix with --prefix",
+            snapshot.id,
+            reader.name(),
+            Shown::from(snapshot.prefix.as_str()),
+            Shown::from(config.prefix.as_str())
+        )));
+    }
+    Ok(snapshot)
+}
+
+/// The configured volumes as the snapshot has them; without any, all that it has.
+pub(super) fn want(
+    config: &Config,
+    snapshot: &Snapshot,
+    kinds: Option<&[VolumeType]>,
+    archive: &Shown,
+) -> Result<Vec<Wanted>> {
+    let all = || snapshot.volumes.iter().map(|volume| volume.path.as_str()).collect::<Vec<_>>();
+    let paths: Vec<&str> =
+        if config.volumes.is_empty() { all() } else { config.volumes.iter().map(Volume::path).collect() };
+    let mut wanted = Vec::new();
+    for (at, path) in paths.into_iter().enumerate() {
+        // The last of the same path, should another program have listed one twice.
+        let Some(index) = snapshot.volumes.iter().rposition(|volume| volume.path == path) else {
+            let known: Vec<String> = all().into_iter().map(|path| Shown::from(path).to_string()).collect();
+            return Err(Error::NoSnapshot(format!(
+                "snapshot {} in {archive} does not hold the volume {}: it holds {}; correct `volumes`, or choose \
+                 another snapshot with --snapshot",
+                snapshot.id,
+                Shown::from(path),
+                known.join(", ")
+            )));
+        };
+        let kind = snapshot.volumes[index].kind;
+        if let Some(now) = kinds.map(|kinds| kinds[at]).filter(|&now| now != kind) {
+            return Err(Error::Volume {
+                action: "restore",
+                volume: Shown::from(path),
+                reason: format!(
+                    "it is a {} now, and in snapshot {} it is a {}: mount it as that, or restore beside it with --into",
+                    now.name(),
+                    snapshot.id,
+                    kind.name()
+                ),
+            });
+        }
+        check_path(volume::id(path).as_bytes()).map_err(|reason| Error::Volume {
+            action: "restore",
+            volume: Shown::from(path),
+            reason: format!("the archive has {reason} for it"),
+        })?;
+        wanted.push(Wanted { path: path.to_owned(), index, kind });
+    }
+    Ok(wanted)
+}
+
+/// Leaves only the volume that `path` lies in, and returns the path inside it.
+pub(super) fn narrow(path: &OsStr, wanted: &mut Vec<Wanted>, snapshot: &Snapshot) -> Result<Vec<u8>> {
+    let path = path.as_bytes();
+    let parts: Vec<&[u8]> =
+        path.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    let normal = [b"/", parts.join(&b'/').as_slice()].concat();
+    let inside = |wanted: &Wanted| {
+        let rest = normal.strip_prefix(wanted.path.as_bytes())?;
+        matches!(rest, [] | [b'/', ..]).then_some(wanted.path.len())
+    };
+    let nearest = wanted.iter().enumerate().filter_map(|(at, wanted)| Some((inside(wanted)?, at))).max();
+    let is_sound = path.starts_with(b"/") && !parts.contains(&&b".."[..]);
+    let Some((length, at)) = nearest.filter(|_| is_sound) else {
+        return Err(Error::NoSnapshot(format!(
+            "{} lies in no volume that is to be restored from snapshot {}: give --path an absolute path in one",
+            Shown::from(path),
+            snapshot.id
+        )));
+    };
+    let chosen = wanted.swap_remove(at);
+    *wanted = vec![chosen];
+    Ok(normal[length..].strip_prefix(b"/").unwrap_or_default().to_vec())
+}

@@ -1,0 +1,94 @@
+//! Which members of an archive make a snapshot: from its `.snapshot-begin` to the `snapshot.json` whose own record
+//! closes it. This layer knows the archive below it, and nothing of filesystems.
+
+pub(crate) mod catalog;
+pub(crate) mod digest;
+pub(crate) mod go;
+pub(crate) mod layout;
+pub(crate) mod manifest;
+pub(crate) mod select;
+pub(crate) mod volumes_data;
+
+use serde::{Deserialize, Serialize};
+
+use crate::archive::BLOCK;
+use crate::archive::ustar::{Block, Fields, flag};
+use crate::snapshot::layout::Layout;
+use crate::time::Time;
+use crate::volume::VolumeType;
+
+/// The member that opens a snapshot, at the archive's root. Writing its header is the commit.
+pub(crate) const BEGIN: &[u8] = b".snapshot-begin";
+/// The list of volumes, under the prefix.
+pub(crate) const VOLUMES_DATA: &str = "volumes-data.yml";
+/// The close of a snapshot, under the prefix.
+pub(crate) const SNAPSHOT_JSON: &str = "snapshot.json";
+/// What the closing files may measure at most, in bytes.
+pub(crate) const MAX_CLOSING_FILE: u64 = 16 << 20;
+
+/// The header block of `.snapshot-begin`. It never differs.
+pub(crate) fn begin_block() -> Block {
+    Fields { name: BEGIN, flag: flag::FILE, mode: 0o600, size: BLOCK, ..Fields::default() }.encode()
+}
+
+/// `name` under `prefix`, as an archive name.
+pub(crate) fn under(prefix: &str, name: &str) -> Vec<u8> {
+    if prefix.is_empty() { name.as_bytes().to_vec() } else { format!("{prefix}/{name}").into_bytes() }
+}
+
+/// A volume of a snapshot, as `snapshot.json` and `--json` have it too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotVolume {
+    /// Its absolute path where it was backed up.
+    pub path: String,
+    /// What it was.
+    #[serde(rename = "type")]
+    pub kind: VolumeType,
+    /// How many members it has.
+    pub entries: u64,
+    /// How many bytes its files have, holes included.
+    pub size: u64,
+}
+
+/// A complete snapshot in an archive.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Eight hex digits.
+    pub id: String,
+    /// When it was taken.
+    pub created: Time,
+    /// What wrote it: `snapshotter 1.0.0`, or `go` for the program that this one replaces.
+    pub program: String,
+    /// Where in the archive it lives, without slashes around it.
+    pub prefix: String,
+    /// Its volumes, in the configuration's order.
+    pub volumes: Vec<SnapshotVolume>,
+    /// How many members its volumes have.
+    pub entries: u64,
+    /// How many bytes its files have, holes included.
+    pub size: u64,
+    /// How many bytes of data no checksum covers.
+    pub unhashed: u64,
+    /// What the user noted.
+    pub note: Option<String>,
+    /// The globs whose matches were left out.
+    pub exclude: Vec<String>,
+    /// How many warnings the backup gave.
+    pub warning_count: u64,
+    /// These warnings, or the first of them: path, as [`crate::name::json`] writes it, and reason.
+    pub warnings: Vec<(String, String)>,
+    /// Offset of its first member.
+    pub start: u64,
+    /// Offset behind its last.
+    pub end: u64,
+    /// Offset of `snapshot.json`, or of the Go program's `volumes-data.yml`.
+    pub(crate) close: u64,
+    pub(crate) layout: Layout,
+}
+
+impl Snapshot {
+    /// Whether the Go program wrote it: its members carry no checksums.
+    pub fn is_go(&self) -> bool {
+        self.layout.is_go()
+    }
+}

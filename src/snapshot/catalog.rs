@@ -1,0 +1,297 @@
+//! What an archive holds, from one walk over its headers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::archive::checksum::Cover;
+use crate::archive::content::Content;
+use crate::archive::end::{Tail, tail};
+use crate::archive::open::{Access, Reader, describe};
+use crate::archive::ustar::is_header;
+use crate::archive::walk::{Member, Step, Walk};
+use crate::archive::{BLOCK_LEN, END_LEN};
+use crate::error::{Error, Result, chain};
+use crate::fs::lock::{self, Mode};
+use crate::observer::Run;
+use crate::snapshot::digest::Digest;
+use crate::snapshot::layout::Layout;
+use crate::snapshot::manifest::Manifest;
+use crate::snapshot::{BEGIN, MAX_CLOSING_FILE, SNAPSHOT_JSON, Snapshot, begin_block, go, under};
+use crate::time::Time;
+use crate::volume::id;
+
+/// Something in an archive that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, in bytes from the archive's start.
+    pub offset: u64,
+    /// What.
+    pub reason: String,
+}
+
+/// The contents of an archive.
+#[derive(Debug)]
+pub struct Catalog {
+    /// Its snapshots, oldest first.
+    pub snapshots: Vec<Snapshot>,
+    /// How many members belong to no snapshot.
+    pub foreign: u64,
+    /// The offset of the end; `None` when the walk could not get there.
+    pub end: Option<u64>,
+    /// What lies behind the end.
+    pub tail: Tail,
+    /// What is wrong, in the order of offsets.
+    pub problems: Vec<Problem>,
+    /// A global header sets more than a comment.
+    pub(crate) globals: bool,
+}
+
+/// Opens the archive at `path` for reading, and waits for an append that is under way.
+pub(crate) fn open(path: &Path, lock_timeout: Duration, run: &Run) -> Result<(Arc<Reader>, Catalog)> {
+    let opened = Reader::open(path, Access::Read)?;
+    lock::lock(opened.file().handle(), Mode::Shared, opened.name(), lock_timeout, run)?;
+    let reader = opened.refreshed()?;
+    let catalog = read(&reader, run);
+    // Bytes before the end never change, so from here on no lock is needed.
+    let _ = reader.file().handle().as_file().unlock();
+    Ok((reader, catalog?))
+}
+
+/// Walks `reader`, which nobody may be appending to.
+///
+/// # Errors
+/// When it is no archive at all, or cannot be read; damage behind its start is a [`Problem`].
+pub(crate) fn read(reader: &Arc<Reader>, run: &Run) -> Result<Catalog> {
+    check_is_archive(reader)?;
+    let mut scan = Scan::new(reader);
+    let mut walk = Walk::new(Arc::clone(reader), 0);
+    loop {
+        run.cancel.check("nothing was changed")?;
+        match walk.step() {
+            Ok(Step::Member(member)) => scan.member(&member, walk.header())?,
+            Ok(Step::End(end)) => {
+                scan.catalog.end = Some(end);
+                break;
+            }
+            Err(Error::Damaged { offset, reason, .. }) => {
+                scan.problem(offset, reason);
+                // What began is not complete because of this.
+                scan.open = None;
+                break;
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    let mut catalog = scan.finish();
+    catalog.globals = walk.saw_globals();
+    if let Some(end) = catalog.end {
+        catalog.tail = tail(reader, end, run)?;
+    }
+    if let Tail::Foreign(offset) = catalog.tail {
+        let reason = "something follows behind the archive's end, maybe another archive: `tar -itf` shows it"
+            .to_owned();
+        catalog.problems.push(Problem { offset, reason });
+    }
+    Ok(catalog)
+}
+
+fn check_is_archive(reader: &Reader) -> Result<()> {
+    let mut first = [0; BLOCK_LEN];
+    reader.read(&mut first, 0)?;
+    let is_like_tar = first[257..262] == *b"ustar" || first.starts_with(BEGIN);
+    let reason = match reader.len() {
+        0 => "it is empty, and an archive ends in 1024 zero bytes: make it one with `snapshotter init`"
+            .to_owned(),
+        _ if first != [0; BLOCK_LEN] && !is_header(&first) && !is_like_tar => describe(0, &first),
+        length if length < END_LEN => {
+            format!(
+                "it has {length} bytes, and the smallest archive 1024: make a new one with `snapshotter init`"
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Archive { action: "read", archive: reader.name().clone(), reason })
+}
+
+/// The state between members.
+pub(crate) struct Scan<'a> {
+    reader: &'a Arc<Reader>,
+    catalog: Catalog,
+    open: Option<Open>,
+    /// Where members that belong to no snapshot yet begin.
+    loose: u64,
+}
+
+/// A snapshot that has begun.
+#[derive(Debug)]
+struct Open {
+    start: u64,
+    members: u64,
+    digest: Digest,
+}
+
+impl<'a> Scan<'a> {
+    pub(crate) fn new(reader: &'a Arc<Reader>) -> Self {
+        let catalog = Catalog {
+            snapshots: Vec::new(),
+            foreign: 0,
+            end: None,
+            tail: Tail::Nothing,
+            problems: Vec::new(),
+            globals: false,
+        };
+        Scan { reader, catalog, open: None, loose: 0 }
+    }
+
+    pub(crate) fn problem(&mut self, offset: u64, reason: impl Into<String>) {
+        self.catalog.problems.push(Problem { offset, reason: reason.into() });
+    }
+
+    /// Takes the next member.
+    pub(crate) fn member(&mut self, member: &Member, header: &[u8]) -> Result<()> {
+        if self.is_begin(member, header)? {
+            self.give_up_open();
+            self.open = Some(Open { start: member.start, members: 1, digest: Digest::default() });
+            return Ok(());
+        }
+        let closes = member.checksum.filter(|checksum| checksum.cover == Cover::Close);
+        let Some(open) = &mut self.open else {
+            if closes.is_some() {
+                self.problem(member.start, "the close of a snapshot whose beginning is missing");
+            }
+            return self.foreign(member);
+        };
+        match (closes, member.checksum) {
+            (Some(_), _) => {
+                let open = self.open.take();
+                self.loose = member.end();
+                let read = open.map(|open| close(self.reader, &open, member, header));
+                match read {
+                    Some(Ok(snapshot)) => self.catalog.snapshots.push(snapshot),
+                    Some(Err(Error::Damaged { reason, offset, .. })) => self.problem(offset, reason),
+                    Some(Err(other)) => return Err(other),
+                    None => {}
+                }
+            }
+            (None, Some(checksum)) => {
+                open.members += 1;
+                open.digest.add(member.start - open.start, &checksum.digest);
+            }
+            (None, None) => {
+                self.problem(member.start, "a member without a checksum inside a snapshot");
+                self.open = None;
+                return self.foreign(member);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> Catalog {
+        self.give_up_open();
+        self.catalog.problems.sort_by_key(|problem| problem.offset);
+        self.catalog
+    }
+
+    /// A snapshot that began and was never closed.
+    fn give_up_open(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.problem(open.start, "a snapshot that begins here is not complete");
+        }
+    }
+
+    fn is_begin(&self, member: &Member, header: &[u8]) -> Result<bool> {
+        if header.len() != BLOCK_LEN || header != begin_block() {
+            return Ok(false);
+        }
+        let mut data = [1; BLOCK_LEN];
+        self.reader.read_exact(&mut data, member.data())?;
+        Ok(data.iter().all(|&byte| byte == 0))
+    }
+
+    fn foreign(&mut self, member: &Member) -> Result<()> {
+        self.catalog.foreign += 1;
+        if let Some((snapshot, members)) = go::snapshot(self.reader, self.loose, member)? {
+            self.catalog.foreign -= members;
+            self.loose = member.end();
+            self.catalog.snapshots.push(snapshot);
+        }
+        Ok(())
+    }
+}
+
+/// Reads the close of a snapshot and holds what it says against what was met.
+fn close(reader: &Reader, open: &Open, member: &Member, header: &[u8]) -> Result<Snapshot> {
+    let damaged =
+        |reason: String| Error::Damaged { archive: reader.name().clone(), offset: member.start, reason };
+    let Some(checksum) = member.checksum.filter(|_| member.stored <= MAX_CLOSING_FILE) else {
+        return Err(damaged("snapshot.json is too long".to_owned()));
+    };
+    let mut text = vec![0; usize::try_from(member.stored).unwrap_or(0)];
+    let mut content = Content::new(reader, member, header);
+    content.read(&mut text, usize::MAX)?;
+    content.finish()?;
+    let manifest = Manifest::decode(&text).map_err(damaged)?;
+    let bytes = member.start - open.start;
+    let digest = open.digest.to_hex();
+    if (manifest.members, manifest.bytes, manifest.digest.as_str()) != (open.members, bytes, digest.as_str())
+    {
+        return Err(damaged(format!(
+            "the snapshot's members are not those that it was closed with ({} members in {bytes} bytes, and {} in {} \
+             were written)",
+            open.members, manifest.members, manifest.bytes
+        )));
+    }
+    if member.entry.name != under(&manifest.prefix, SNAPSHOT_JSON) {
+        return Err(damaged("snapshot.json has another prefix than it says".to_owned()));
+    }
+    let hex = blake3::Hash::from_bytes(checksum.digest).to_hex();
+    let names = manifest.volumes.iter().map(|volume| under(&manifest.prefix, id(&volume.path)));
+    Ok(Snapshot {
+        id: hex[..8].to_owned(),
+        created: parse_time(&manifest.created),
+        layout: Layout::new(names.collect()),
+        program: manifest.program,
+        prefix: manifest.prefix,
+        volumes: manifest.volumes,
+        entries: manifest.entries,
+        size: manifest.size,
+        unhashed: manifest.unhashed,
+        note: manifest.note,
+        exclude: manifest.exclude,
+        warning_count: manifest.warning_count,
+        warnings: manifest.warnings.into_iter().map(|warning| (warning.path, warning.reason)).collect(),
+        start: open.start,
+        end: member.end(),
+        close: member.start,
+    })
+}
+
+fn parse_time(text: &str) -> Time {
+    let time = text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second);
+    Time { secs: time.unwrap_or_default(), nanos: 0 }
+}
+
+impl Catalog {
+    /// Fails when the walk could not reach the end, or met what should not be there: what was appended last may be
+    /// what is missing. `hint` says what to do.
+    pub(crate) fn require_sound(&self, reader: &Reader, hint: &str) -> Result<()> {
+        match self.problems.first() {
+            None => Ok(()),
+            Some(problem) => Err(Error::Damaged {
+                archive: reader.name().clone(),
+                offset: problem.offset,
+                reason: format!("{}: {hint}", problem.reason),
+            }),
+        }
+    }
+}
+
+/// A problem from an error about damage; any other error stays one.
+pub(crate) fn problem_of(error: Error) -> Result<Problem> {
+    match error {
+        Error::Damaged { offset, reason, .. } => Ok(Problem { offset, reason }),
+        Error::Archive { .. } => Ok(Problem { offset: 0, reason: chain(&error) }),
+        other => Err(other),
+    }
+}

@@ -1,0 +1,131 @@
+//! Snapshots of the Go program: members at `PREFIX/SHA-256(target)`, closed by `PREFIX/volumes-data.yml`. They carry
+//! no checksums.
+
+use std::sync::Arc;
+
+use crate::archive::entry::Kind;
+use crate::archive::open::Reader;
+use crate::archive::walk::{Member, Step, Walk};
+use crate::error::Result;
+use crate::snapshot::layout::{Layout, strip};
+use crate::snapshot::volumes_data::{self, VolumeItem};
+use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA};
+use crate::volume::components;
+
+/// The longest `volumes-data.yml` that is looked into, in bytes.
+const MAX_LIST: u64 = 1 << 20;
+
+/// What the Go program is called in our output.
+pub(crate) const PROGRAM: &str = "go";
+
+/// The snapshot that `close` closes, if it is the Go program's, and how many of the members from `from` on are its.
+pub(crate) fn snapshot(reader: &Arc<Reader>, from: u64, close: &Member) -> Result<Option<(Snapshot, u64)>> {
+    let name = strip(&close.entry.name);
+    let Some(prefix) = name.strip_suffix(VOLUMES_DATA.as_bytes()) else { return Ok(None) };
+    let prefix = match prefix {
+        [] => prefix,
+        [prefix @ .., b'/'] => prefix,
+        _ => return Ok(None),
+    };
+    let Ok(prefix) = std::str::from_utf8(prefix) else { return Ok(None) };
+    if close.entry.kind != Kind::File || close.stored > MAX_LIST || close.entry.sparse.is_some() {
+        return Ok(None);
+    }
+    let mut text = vec![0; usize::try_from(close.stored).unwrap_or(0)];
+    reader.read_exact(&mut text, close.data())?;
+    let Ok(items) = volumes_data::decode(&text) else { return Ok(None) };
+    if items.is_empty() || !items.iter().all(|item| is_sha256(&item.id)) {
+        return Ok(None);
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&text);
+    hasher.update(&close.start.to_le_bytes());
+    let id = hasher.finalize().to_hex()[..8].to_owned();
+
+    let layout = Layout::of_go(items.iter().map(|item| crate::snapshot::under(prefix, &item.id)).collect());
+    let mut found = Snapshot {
+        id,
+        created: close.entry.mtime,
+        program: PROGRAM.to_owned(),
+        prefix: prefix.to_owned(),
+        volumes: items.iter().map(volume).collect(),
+        entries: 0,
+        size: 0,
+        unhashed: 0,
+        note: None,
+        exclude: Vec::new(),
+        warning_count: 0,
+        warnings: Vec::new(),
+        start: close.start,
+        end: close.end(),
+        close: close.start,
+        layout,
+    };
+    count(reader, from, &mut found)?;
+    let members = found.entries + 1;
+    Ok(Some((found, members)))
+}
+
+/// Counts the snapshot's members from `from` on.
+fn count(reader: &Arc<Reader>, from: u64, found: &mut Snapshot) -> Result<()> {
+    let mut walk = Walk::new(Arc::clone(reader), from);
+    while walk.position() < found.close {
+        let Step::Member(member) = walk.step()? else { break };
+        let Some(place) = found.layout.locate(&member.entry.name) else { continue };
+        if found.entries == 0 {
+            found.start = member.start;
+        }
+        let volume = &mut found.volumes[place.volume];
+        volume.entries += 1;
+        volume.size = volume.size.saturating_add(member.entry.size);
+        found.entries += 1;
+        found.size = found.size.saturating_add(member.entry.size);
+        found.unhashed += member.stored;
+    }
+    Ok(())
+}
+
+fn volume(item: &VolumeItem) -> SnapshotVolume {
+    // The Go program took targets as they were written.
+    let path = format!("/{}", components(&item.target).join("/"));
+    SnapshotVolume { path, kind: item.kind, entries: 0, size: 0 }
+}
+
+fn is_sha256(id: &str) -> bool {
+    id.len() == 64 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::archive::ustar::{Fields, flag};
+    use crate::archive::{END, pax};
+    use crate::observer::Run;
+
+    #[test]
+    fn sizes_beyond_all_bounds_are_added_up_without_overflow() {
+        let (id, mut records) = ("a".repeat(64), Vec::new());
+        for (key, value) in [
+            ("major", "1"),
+            ("minor", "0"),
+            ("realsize", "18446744073709551615"),
+            ("name", &format!("p/{id}/f")),
+        ] {
+            pax::push(&mut records, format!("GNU.sparse.{key}").as_bytes(), value.as_bytes());
+        }
+        let list = format!("- id: {id}\n  type: dir\n  target: /x\n").into_bytes();
+        let member = |name: &[u8], flag, data: &[u8]| {
+            let header = Fields { name, flag, size: data.len() as u64, ..Fields::default() }.encode();
+            let mut blocks = [&header[..], data].concat();
+            blocks.resize(blocks.len().next_multiple_of(512), 0);
+            blocks
+        };
+        let huge = [member(b"x", flag::PAX, &records), member(b"f", flag::FILE, b"")].concat();
+        let close = member(b"p/volumes-data.yml", flag::FILE, &list);
+        let folder = tempfile::tempdir().unwrap();
+        let archive = folder.path().join("a.tar");
+        std::fs::write(&archive, [&huge[..], &huge, &close, &END].concat()).unwrap();
+        let options = crate::ListOptions { archive, ..crate::ListOptions::default() };
+        let listing = crate::list(&options, &Run::default()).unwrap();
+        assert_eq!((listing.catalog.snapshots[0].size, listing.catalog.snapshots[0].entries), (u64::MAX, 2));
+    }
+}

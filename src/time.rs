@@ -1,0 +1,116 @@
+//! A point in time as filesystems and pax archives keep it: whole seconds and nanoseconds.
+
+use jiff::Timestamp;
+
+/// Seconds and nanoseconds since 1970-01-01T00:00:00Z. `nanos` always counts forward, so half a second before
+/// 1970 is −1 s and 500,000,000 ns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// Whole seconds, rounded towards the past.
+    pub secs: i64,
+    /// Nanoseconds on top, below 1,000,000,000.
+    pub nanos: u32,
+}
+
+impl Time {
+    /// The clock's.
+    pub fn now() -> Self {
+        let now = Timestamp::now();
+        // The clock stands after 1970, so both parts are positive.
+        Time { secs: now.as_second(), nanos: now.subsec_nanosecond().unsigned_abs() }
+    }
+
+    /// A decimal number as pax writes it (POSIX, "pax Extended Header File Times"): sign and magnitude, trailing
+    /// zeros dropped, so `-1.5` is one and a half seconds before 1970.
+    pub fn to_pax(self) -> String {
+        let total = i128::from(self.secs) * 1_000_000_000 + i128::from(self.nanos);
+        let sign = if total < 0 { "-" } else { "" };
+        let magnitude = total.unsigned_abs();
+        let (secs, nanos) = (magnitude / 1_000_000_000, magnitude % 1_000_000_000);
+        if nanos == 0 {
+            return format!("{sign}{secs}");
+        }
+        format!("{sign}{secs}.{nanos:09}").trim_end_matches('0').to_owned()
+    }
+
+    /// Reads what [`Time::to_pax`] and others write; digits beyond nanoseconds are dropped.
+    pub fn from_pax(text: &str) -> Option<Self> {
+        let (negative, magnitude) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (secs, fraction) = magnitude.split_once('.').unwrap_or((magnitude, ""));
+        if secs.is_empty() || !secs.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        // One more than the largest `i64` fits: the most negative time has that magnitude.
+        let secs = i128::from(secs.parse::<u64>().ok()?);
+        let digits = &fraction[..fraction.len().min(9)];
+        let nanos = format!("{digits:0<9}").parse::<u32>().ok()?;
+        let (secs, nanos) = match (negative, nanos) {
+            (false, nanos) => (secs, nanos),
+            (true, 0) => (-secs, 0),
+            (true, nanos) => (-secs - 1, 1_000_000_000 - nanos),
+        };
+        Some(Time { secs: secs.try_into().ok()?, nanos })
+    }
+
+    /// `2026-11-20T16:03:00Z`, UTC, whole seconds; beyond the calendar's years the seconds as a number.
+    pub fn to_rfc3339(self) -> String {
+        match Timestamp::from_second(self.secs) {
+            Ok(timestamp) => timestamp.to_string(),
+            Err(_) => self.to_pax(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pax_times_are_sign_and_magnitude() {
+        for (secs, nanos, text) in [
+            (0, 0, "0"),
+            (1, 500_000_000, "1.5"),
+            (-2, 500_000_000, "-1.5"),
+            (-1, 999_999_999, "-0.000000001"),
+            (-1, 0, "-1"),
+            (i64::MAX, 1, "9223372036854775807.000000001"),
+            (i64::MIN, 0, "-9223372036854775808"),
+            (i64::MIN, 1, "-9223372036854775807.999999999"),
+            (1_700_000_000, 123_456_780, "1700000000.12345678"),
+        ] {
+            let time = Time { secs, nanos };
+            assert_eq!(time.to_pax(), text);
+            assert_eq!(Time::from_pax(text), Some(time), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in [
+            "",
+            "-",
+            "+1",
+            " 1",
+            "1e3",
+            "1.5.2",
+            "9223372036854775808",
+            "-9223372036854775808.5",
+            "1.x",
+            "--1",
+            ".5",
+        ] {
+            assert_eq!(Time::from_pax(text), None, "{text}");
+        }
+        assert_eq!(Time::from_pax("1."), Some(Time { secs: 1, nanos: 0 }));
+        assert_eq!(Time::from_pax("1.0000000019"), Some(Time { secs: 1, nanos: 1 }));
+    }
+
+    #[test]
+    fn dates_are_utc_and_survive_any_year() {
+        assert_eq!(Time { secs: -1, nanos: 5 }.to_rfc3339(), "1969-12-31T23:59:59Z");
+        assert_eq!(Time { secs: i64::MAX, nanos: 0 }.to_rfc3339(), "9223372036854775807");
+    }
+}
