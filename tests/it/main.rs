@@ -1,0 +1,25 @@
+//! The binary as its users meet it: every promise of the README, made by one test binary (linking once keeps
+//! `cargo test` fast).
+//!
+//! Every test works below a temporary directory of its own, in a mount namespace in which all else is
+//! read-only (`support::sandbox`): a bug in the program or in a test cannot reach the machine.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test that panics has said what it has to say"
+)]
+
+mod support;
+
+mod bad_input;
+mod commands;
+mod comparison;
+mod containers;
+mod crash;
+mod extraction;
+mod faults;
+mod history;
+mod others;
+mod round_trip;
