@@ -1,0 +1,174 @@
+//! Stopped, killed, out of room, and two at once: the archive is whole, and so is the volume.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::engine::{HARDENED, mount, reaches};
+use crate::support::torture::pattern;
+use crate::support::{Engine, Picture, Run, Tree, with_engine};
+
+/// So little of a processor that a run takes seconds, and can be met midway.
+const SLOW: [&str; 2] = ["--cpus", "0.1"];
+
+/// A container with a volume that takes a while, and where its files are.
+fn large(e: &Engine) -> (String, PathBuf) {
+    let (volume, path) = e.volume("large", &[]);
+    let data = pattern(4 << 20);
+    let mut tree = Tree::at(&path);
+    for n in 0..40 {
+        tree = tree.file(format!("large/{n:02}"), &data);
+    }
+    for n in 0..2000 {
+        tree = tree.file(format!("small {n:04}"), &data[n..2 * n]);
+    }
+    tree.mtime(5, 6).done();
+    (e.application("large", &["-v", &format!("{volume}:/data")]), path)
+}
+
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().len()
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make e2e"]
+fn a_backup_that_is_stopped_or_killed_leaves_the_old_archive() {
+    with_engine(|e| {
+        let (container, _) = large(e);
+        e.configure("large", &["/data"]);
+        e.backup(&container);
+        let old = fs::read(e.archive()).unwrap();
+        for (how, code) in [("stop", "1"), ("kill", "137")] {
+            let (name, mut child) = e.start_slowly(how, &container, &["backup"], &SLOW);
+            let full = old.len() as u64;
+            assert!(reaches(&mut child, || size(&e.archive()) > full + full / 10), "it was not met midway");
+            e.told([how, &name]);
+            let ended = Run::ended(how, child.wait_with_output().unwrap());
+            assert_eq!(e.exit_code(&name), code, "{ended}");
+            let bytes = fs::read(e.archive()).unwrap();
+            assert!(bytes[..old.len()] == old[..], "{how} changed what was there");
+            if how == "stop" {
+                assert_eq!(bytes.len(), old.len(), "it was cut back");
+                ended.says(&["SIGTERM"]);
+            }
+            assert_eq!(e.verified(), 1);
+        }
+        e.snapshotter(&container, &["backup"]).ok().says(&["cut"]);
+        assert_eq!(e.verified(), 2);
+    });
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make e2e"]
+fn a_restore_that_is_stopped_or_killed_leaves_the_old_volume_or_the_new_one() {
+    with_engine(|e| {
+        let (container, path) = large(e);
+        e.configure("large", &["/data"]);
+        e.backup(&container);
+        let snapshot = Picture::of(&path);
+        e.shell(&container, "rm -r /data/large; echo changed > '/data/small 0001'; echo new > /data/new");
+        let changed = Picture::of(&path);
+        let staging = path.join(".snapshotter-staging");
+        for how in ["stop", "kill"] {
+            let (name, mut child) = e.start_slowly(how, &container, &["restore"], &SLOW);
+            let midway = reaches(&mut child, || {
+                fs::read_dir(&staging).is_ok_and(|staged| staged.count() > 0)
+                    && walkdir::WalkDir::new(&staging).into_iter().count() > 10
+            });
+            assert!(midway, "it was not met midway");
+            e.told([how, &name]);
+            let ended = Run::ended(how, child.wait_with_output().unwrap());
+            assert_ne!(e.exit_code(&name), "0", "{ended}");
+            let mut found = Picture::of(&path);
+            if how == "kill" {
+                assert!(found.has(".snapshotter-staging"), "what a kill leaves is seen");
+                found.entries.retain(|name, _| !name.starts_with(b".snapshotter-staging"));
+                found.entries.insert(Vec::new(), changed.entry("").clone());
+            }
+            changed.assert_same_picture(&found);
+        }
+        // What is stray is not backed up, and the next restore removes it.
+        e.restore(&container);
+        snapshot.assert_same(&path);
+    });
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make e2e"]
+fn two_backups_at_once_wait_for_each_other() {
+    with_engine(|e| {
+        let (container, _) = large(e);
+        e.configure("large", &["/data"]);
+        let (first, mut child) = e.start_slowly("first", &container, &["backup"], &SLOW);
+        assert!(reaches(&mut child, || size(&e.archive()) > 1 << 20), "it was not met midway");
+        e.told(["pause", &first]);
+        let refused = e.snapshotter(&container, &["backup", "--lock-timeout", "0"]);
+        refused.exits(1).says(&["/backup.tar", "lock"]);
+        let (second, mut waiting) = e.start_slowly("second", &container, &["backup"], &[]);
+        let told = || e.docker(["logs", &second]).stderr();
+        assert!(reaches(&mut waiting, || told().contains("wait")), "it does not wait: {}", told());
+        e.told(["unpause", &first]);
+        assert!(child.wait().unwrap().success());
+        assert!(waiting.wait().unwrap().success());
+        assert_eq!(e.verified(), 2);
+    });
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make e2e"]
+fn a_backup_onto_a_full_disk_leaves_the_archive_and_gives_the_room_back() {
+    with_engine(|e| {
+        let (small, small_path) =
+            e.volume("small", &["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=8m"]);
+        let container = e.application("app", &["-v", "/data", "-v", &format!("{small}:/small")]);
+        let data = e.source(&container, "/data");
+        fs::write(small_path.join("backup.tar"), [0; 1024]).unwrap();
+        let to_small =
+            |args: &[&str]| e.snapshotter(&container, &[args, &["--archive", "/small/backup.tar"]].concat());
+        e.configure("full", &["/data"]);
+        Tree::at(&data).file("a", pattern(1 << 20)).done();
+        to_small(&["backup"]).ok();
+        let old = fs::read(small_path.join("backup.tar")).unwrap();
+        Tree::at(&data).file("b", pattern(10 << 20)).done();
+        to_small(&["backup"]).exits(1).says(&["/small/backup.tar", "No space left"]);
+        assert_eq!(fs::read(small_path.join("backup.tar")).unwrap(), old);
+        fs::remove_file(data.join("b")).unwrap();
+        to_small(&["backup"]).ok();
+        to_small(&["verify"]).ok();
+    });
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make e2e"]
+fn a_restore_without_room_for_two_copies_says_so_and_works_in_place() {
+    with_engine(|e| {
+        let (small, path) =
+            e.volume("small", &["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=8m"]);
+        let container = e.application("app", &["-v", &format!("{small}:/data")]);
+        Tree::at(&path).file("a", pattern(5 << 20)).done();
+        e.configure("full", &["/data"]);
+        e.backup(&container);
+        let picture = Picture::of(&path);
+        fs::write(path.join("a"), pattern(4 << 20)).unwrap();
+        let changed = Picture::of(&path);
+        e.snapshotter(&container, &["restore"]).exits(1).says(&["/data", "--in-place"]);
+        changed.assert_same(&path);
+        e.snapshotter(&container, &["restore", "--in-place"]).ok();
+        picture.assert_same(&path);
+    });
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make e2e"]
+fn an_archive_that_was_missing_on_the_host_is_a_directory_and_that_is_said() {
+    with_engine(|e| {
+        let container = e.application("app", &["-v", "/data"]);
+        e.configure("missing", &["/data"]);
+        let missing = mount(&e.path("missing.tar"), "/missing.tar");
+        let options = [&HARDENED[..], &["--rm", "--volumes-from", &container, "-v", &missing]].concat();
+        for command in ["backup", "restore", "list", "verify"] {
+            let run = e.snapshotter_with(&options, &[command, "--archive", "/missing.tar"]);
+            run.exits(1).says(&["/missing.tar", "directory", "docker"]);
+        }
+        assert!(e.path("missing.tar").is_dir());
+    });
+}
