@@ -1,0 +1,64 @@
+# `make demo` and `make test` need a Rust toolchain (cargo, rustc and a C linker) and nothing else. What another tool
+# would add is left out with a line that says so; with CI=true a missing tool is an error.
+
+.PHONY: help build demo test image e2e lint fmt clippy doc cargo-test go-test deny
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+GO    ?= go
+IMAGE ?= snapshotter
+BIN   := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/snapshotter
+
+# $(call have,COMMAND THAT SUCCEEDS IF THE TOOL IS THERE,WHAT IS LEFT OUT WITHOUT IT): runs the lines behind it, or not.
+have = if ! $(1) >/dev/null 2>&1; then \
+	if [ "$$CI" = true ]; then echo "error: $(2)" >&2; exit 1; fi; \
+	echo "skipped: $(2)"; exit 0; \
+	fi
+
+help: ## shows this help
+	@echo "usage: make TARGET"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1:\2/p' Makefile | awk -F: '{ printf "%-10s %s\n", $$1, $$2 }'
+
+demo: ## backs volumes up, damages them, restores them, and shows that all is back
+	@demo/run.sh
+
+test: lint cargo-test go-test deny ## runs every test
+
+lint: fmt clippy doc ## checks format, clippy and rustdoc, without warnings
+
+build: ## builds target/release/snapshotter
+	$(CARGO) build --release --locked
+
+image: ## builds the image from a binary made here, without pulling anything (Debian 12; elsewhere: docker build)
+	scripts/image.sh $(IMAGE)
+
+e2e: ## runs the image against the Docker Engine
+	@$(call have,docker version,the tests against the Docker Engine (none is running)); \
+	set -x; scripts/e2e.sh
+
+fmt:
+	@$(call have,$(CARGO) fmt --version,cargo fmt (rustup component add rustfmt)); \
+	set -x; $(CARGO) fmt --check
+
+clippy:
+	@$(call have,$(CARGO) clippy --version,cargo clippy (rustup component add clippy)); \
+	set -x; $(CARGO) clippy --locked --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+cargo-test:
+	$(CARGO) test --locked
+
+go-test:
+	@$(call have,$(GO) version,the tests of go/backuptar (Go is not installed)); \
+	set -ex; $(CARGO) build --locked; cd go/backuptar; \
+	test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }; \
+	$(GO) vet ./...; \
+	SNAPSHOTTER_BIN="$(BIN)" $(GO) test -count=1 ./...
+
+deny:
+	@$(call have,$(CARGO) deny --version,licences and sources of dependencies (cargo install --locked cargo-deny)); \
+	set -x; $(CARGO) deny --locked check bans licenses sources
