@@ -32,6 +32,15 @@ fn large_volume(s: &Sandbox) -> PathBuf {
     tree.mtime(5, 6).done()
 }
 
+/// A large volume with one snapshot of it in the archive.
+fn backed_up(s: &Sandbox) -> PathBuf {
+    s.init();
+    let volume = large_volume(s);
+    s.configure("web", &[&volume]);
+    s.backup();
+    volume
+}
+
 /// Waits until `reached`, or until the child has ended; says whether it still ran then.
 fn reaches(child: &mut Child, reached: impl Fn() -> bool) -> bool {
     loop {
@@ -57,10 +66,7 @@ fn size(path: &Path) -> u64 {
 #[test]
 fn a_killed_backup_leaves_the_old_archive_and_the_next_one_cuts_its_remains() {
     sandboxed(|s| {
-        s.init();
-        let volume = large_volume(s);
-        s.configure("web", &[&volume]);
-        s.backup();
+        backed_up(s);
         let archive = s.archive();
         let old = fs::read(&archive).unwrap();
         let full = old.len() as u64;
@@ -101,10 +107,7 @@ fn a_killed_backup_leaves_the_old_archive_and_the_next_one_cuts_its_remains() {
 #[test]
 fn a_backup_told_to_stop_cuts_the_archive_back() {
     sandboxed(|s| {
-        s.init();
-        let volume = large_volume(s);
-        s.configure("web", &[&volume]);
-        s.backup();
+        backed_up(s);
         let archive = s.archive();
         let old = fs::read(&archive).unwrap();
         let mut stopped = 0;
@@ -177,10 +180,7 @@ fn change(volume: &Path) {
 #[test]
 fn after_a_killed_restore_the_next_one_completes_and_backup_stores_nothing_half_done() {
     sandboxed(|s| {
-        s.init();
-        let volume = large_volume(s);
-        s.configure("web", &[&volume]);
-        s.backup();
+        let volume = backed_up(s);
         let archive = fs::read(s.archive()).unwrap();
         let new = Picture::of(&volume);
         let mut killed = 0;
@@ -221,10 +221,7 @@ fn after_a_killed_restore_the_next_one_completes_and_backup_stores_nothing_half_
 #[test]
 fn a_restore_told_to_stop_leaves_the_volume_as_it_was_or_new() {
     sandboxed(|s| {
-        s.init();
-        let volume = large_volume(s);
-        s.configure("web", &[&volume]);
-        s.backup();
+        let volume = backed_up(s);
         let new = Picture::of(&volume);
         let mut stopped = 0;
         for moment in MOMENTS {
@@ -253,10 +250,7 @@ fn a_restore_told_to_stop_leaves_the_volume_as_it_was_or_new() {
 #[test]
 fn after_a_killed_restore_in_place_backup_refuses_until_one_completes() {
     sandboxed(|s| {
-        s.init();
-        let volume = large_volume(s);
-        s.configure("web", &[&volume]);
-        s.backup();
+        let volume = backed_up(s);
         let archive = fs::read(s.archive()).unwrap();
         let new = Picture::of(&volume);
         let mut killed = 0;
