@@ -20,9 +20,6 @@ use crate::snapshot::manifest::Warnings;
 use crate::snapshot::under;
 use crate::volume::VolumeType;
 
-/// The directory that fsck makes at the root of ext filesystems.
-const LOST_AND_FOUND: &[u8] = b"lost+found";
-
 pub(super) struct Tree<'a, 'b> {
     config: &'a Config,
     /// All volumes of the configuration, and the one that is stored.
@@ -92,12 +89,8 @@ impl<'a, 'b> Tree<'a, 'b> {
         self.mounts = mounts_below(&self.volume.real_path).context("find the mounts in", self.volume.path)?;
         self.directory(b"", &root, &stat)?;
 
-        let mut skipped = self.volume.strays.clone();
-        if space::is_ext_root(&root).context("look at", self.volume.path)? {
-            skipped.push(LOST_AND_FOUND.to_vec());
-        }
-        let mut names = root.names().context("list", self.volume.path)?;
-        names.retain(|name| !skipped.contains(name));
+        let mut names = space::names_in_root(&root).context("list", self.volume.path)?;
+        names.retain(|name| !self.volume.strays.contains(name));
         self.below(Descent::new(root), names)
     }
 
@@ -304,9 +297,8 @@ impl<'a, 'b> Tree<'a, 'b> {
     }
 
     fn warn(&mut self, path: &[u8], reason: impl Into<String>) -> Result<()> {
-        let warning = self.run.warn(&self.full(path), reason)?;
-        self.warnings.push(warning);
-        Ok(())
+        let full = self.full(path);
+        self.warnings.warn(self.run, &full, reason)
     }
 
     fn failed(&self, action: &'static str, path: &[u8], source: io::Error) -> Error {

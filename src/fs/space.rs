@@ -41,7 +41,7 @@ pub(crate) fn names_in_root(root: &Handle) -> io::Result<Vec<Vec<u8>>> {
 }
 
 /// Whether this is the root directory of an ext filesystem, where `lost+found` belongs to the filesystem.
-pub(crate) fn is_ext_root(handle: &Handle) -> io::Result<bool> {
+fn is_ext_root(handle: &Handle) -> io::Result<bool> {
     // EXT4_ROOT_INO is 2.
     Ok(handle.stat()?.id.ino == 2 && rustix::fs::fstatfs(handle)?.f_type.cast_unsigned() == EXT_MAGIC)
 }
