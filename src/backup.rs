@@ -1,8 +1,11 @@
 //! One backup: the configured volumes, appended to the archive as one snapshot.
 
 mod attributes;
-mod content;
+mod batch;
+mod crew;
+mod large;
 mod sink;
+mod source;
 mod tree;
 
 use std::os::unix::ffi::OsStringExt;
@@ -14,6 +17,7 @@ use crate::archive::append::{Append, AppendOptions};
 use crate::archive::checksum::Cover;
 use crate::archive::entry::{Entry, Kind};
 use crate::archive::open::Reader;
+use crate::backup::crew::Crew;
 use crate::backup::sink::Sink;
 use crate::backup::tree::Tree;
 use crate::config::Config;
@@ -22,7 +26,7 @@ use crate::fs::lock::{self, Mode};
 use crate::fs::{FileId, Handle};
 use crate::name::Shown;
 use crate::observer::{Phase, Run, Warning};
-use crate::snapshot::manifest::{FORMAT, Manifest, Warnings};
+use crate::snapshot::manifest::{FORMAT, Manifest};
 use crate::snapshot::{
     SNAPSHOT_JSON, SnapshotVolume, VOLUMES_DATA, begin_block, catalog, under, volumes_data,
 };
@@ -164,14 +168,17 @@ fn write(
     let created = Time::now();
 
     run.observer.begin(Phase::BackingUp, None);
-    let cover = if options.checksum == ChecksumPolicy::Never { Cover::Header } else { Cover::Full };
-    let mut sink = Sink::new(append, cover);
-    let mut warnings = Warnings::default();
-    let stored = store(&volumes, config, &left_out, run, &mut sink, &mut warnings)?;
-    let (entries, size, unhashed) = (sink.entries(), sink.size(), sink.unhashed());
+    let crew = Crew::new(append, run);
+    let (stored, mut closing) = crew.with_helpers(|| {
+        let mut sink = Sink::new(&crew, options.checksum);
+        let stored = store(&volumes, config, &left_out, &crew, &mut sink)?;
+        Ok((stored, sink.settle()?))
+    })?;
+    let warnings = crew.take_warnings();
+    let (entries, size, unhashed) = (closing.entries, closing.size, closing.unhashed);
 
     let list = volumes_data::encode(volumes.iter().map(|volume| (volume.path, volume.kind)));
-    sink.closing_file(&closing_entry(&config.prefix, VOLUMES_DATA, &list, created), &list, Cover::Full)?;
+    closing.file(&closing_entry(&config.prefix, VOLUMES_DATA, &list, created), &list, Cover::Full)?;
     let manifest = Manifest {
         format: FORMAT,
         program: crate::PROGRAM.to_owned(),
@@ -180,22 +187,19 @@ fn write(
         note: options.note.clone(),
         volumes: stored.clone(),
         exclude: config.exclude.patterns().to_vec(),
-        members: sink.members(),
-        bytes: sink.position() - sink.start(),
+        members: closing.members,
+        bytes: closing.length(),
         entries,
         size,
         unhashed,
         warning_count: warnings.count,
         warnings: warnings.to_manifest(),
-        digest: sink.digest().to_hex(),
+        digest: closing.digest.to_hex(),
     };
     let json = manifest.encode();
-    let checksum = sink.closing_file(
-        &closing_entry(&config.prefix, SNAPSHOT_JSON, &json, created),
-        &json,
-        Cover::Close,
-    )?;
-    let (start, end) = (sink.start(), sink.finish()?);
+    let entry = closing_entry(&config.prefix, SNAPSHOT_JSON, &json, created);
+    let checksum = closing.file(&entry, &json, Cover::Close)?;
+    let end = closing.finish()?;
     run.cancel.check("the archive is as it was")?;
     append.commit(end, &begin_block())?;
     Ok(BackupReport {
@@ -205,7 +209,7 @@ fn write(
         volumes: stored,
         entries,
         size,
-        bytes: end - start,
+        bytes: end - append.start(),
         unhashed,
         warning_count: warnings.count,
         warnings: warnings.kept,
@@ -218,14 +222,13 @@ fn store(
     volumes: &[OpenVolume],
     config: &Config,
     left_out: &[FileId],
-    run: &Run,
+    crew: &Crew,
     sink: &mut Sink,
-    warnings: &mut Warnings,
 ) -> Result<Vec<SnapshotVolume>> {
     let mut stored = Vec::new();
     for volume in volumes {
         let (entries, size) = (sink.entries(), sink.size());
-        Tree::new(config, volumes, volume, left_out, run, sink, warnings).store()?;
+        Tree::new(config, volumes, volume, left_out, crew, sink).store()?;
         stored.push(SnapshotVolume {
             path: volume.path.to_owned(),
             kind: volume.kind,

@@ -15,6 +15,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::archive::end::{Tail, tail};
@@ -22,8 +23,9 @@ use crate::archive::open::{Access, Reader};
 use crate::archive::ustar::Block;
 use crate::archive::{BLOCK_LEN, END, END_LEN};
 use crate::error::{Context, Error, Result, reason};
+use crate::fs::clone::DevicePair;
 use crate::fs::lock::{self, Mode};
-use crate::fs::{FileId, Stat};
+use crate::fs::{FileId, Handle, Stat};
 use crate::observer::Run;
 
 /// How an archive is opened for appending.
@@ -43,8 +45,8 @@ pub(crate) struct Append {
     before: Stat,
     end: u64,
     tail: Tail,
-    /// The first header block is on disk.
-    marked: bool,
+    /// The first header block is on disk, or may be.
+    marked: AtomicBool,
 }
 
 impl Append {
@@ -60,8 +62,14 @@ impl Append {
         let reader = opened.refreshed()?;
         let before = reader.file().stat().context("look at", reader.name())?;
         let end = find_end(&reader, run)?;
-        let mut append =
-            Append { reader, path: path.to_owned(), before, end, tail: Tail::Nothing, marked: false };
+        let mut append = Append {
+            reader,
+            path: path.to_owned(),
+            before,
+            end,
+            tail: Tail::Nothing,
+            marked: AtomicBool::new(false),
+        };
         append.check_in_place("nothing was changed")?;
         append.tail = tail(&append.reader, end, run)?;
         append.check_tail(options.discard_tail, run)?;
@@ -77,10 +85,10 @@ impl Append {
         &self.reader
     }
 
-    /// Step 1 and 2.
-    pub(crate) fn mark(&mut self, first: &Block) -> Result<()> {
+    /// Step 1 and 2, before anything else is written.
+    pub(crate) fn mark(&self, first: &Block) -> Result<()> {
         let file = self.reader.file();
-        self.marked = true;
+        self.marked.store(true, Ordering::Relaxed);
         file.truncate(self.end + END_LEN).context("shorten", self.reader.name())?;
         self.write(first, self.end + END_LEN)?;
         self.sync()
@@ -88,8 +96,22 @@ impl Append {
 
     /// Writes at an offset behind the first block, in any order.
     pub(crate) fn write(&self, data: &[u8], offset: u64) -> Result<()> {
-        debug_assert!(self.marked && offset >= self.end + END_LEN);
+        debug_assert!(self.marked.load(Ordering::Relaxed) && offset >= self.end + END_LEN);
         self.reader.file().write_at(data, offset).context("append to", self.reader.name())
+    }
+
+    /// Writes at an offset behind the first block by cloning `length` bytes of `from`. Returns whether it could be done;
+    /// if not, they are to be written.
+    pub(crate) fn clone_from(
+        &self,
+        pair: &DevicePair,
+        from: &Handle,
+        from_offset: u64,
+        length: u64,
+        offset: u64,
+    ) -> bool {
+        debug_assert!(self.marked.load(Ordering::Relaxed) && offset >= self.end + END_LEN);
+        pair.clone_range(from, from_offset, length, self.reader.file().handle(), offset)
     }
 
     /// Steps 3 to 5: everything up to `new_end` was written; `first` becomes the block at the old end.
@@ -105,7 +127,7 @@ impl Append {
         {
             return Err(self.take_back_commit(error));
         }
-        self.marked = false;
+        self.marked.store(false, Ordering::Relaxed);
         self.check_in_place("the snapshot was appended to the file that was opened")
     }
 
@@ -128,7 +150,7 @@ impl Append {
     pub(crate) fn abandon(mut self, error: Error) -> Error {
         if matches!(error, Error::Undo { .. }) {
             // The commit may have happened: what it points to must stay.
-            self.marked = false;
+            self.marked.store(false, Ordering::Relaxed);
             return error;
         }
         match self.cut_back() {
@@ -144,7 +166,7 @@ impl Append {
     }
 
     fn cut_back(&mut self) -> Result<()> {
-        if !std::mem::take(&mut self.marked) {
+        if !std::mem::take(self.marked.get_mut()) {
             return Ok(());
         }
         let file = self.reader.file();

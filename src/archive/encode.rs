@@ -1,6 +1,8 @@
 //! From an entry to the header blocks of its member: a pax extended header and a ustar header. Nothing here depends
 //! on the process, the clock or the host, so the same entry always gives the same bytes.
 
+use std::borrow::Cow;
+
 use crate::archive::checksum::{Cover, DIGITS};
 use crate::archive::entry::{Entry, Kind, Sparse};
 use crate::archive::ustar::{Fields, flag};
@@ -17,71 +19,78 @@ const MAX_PAX: usize = 1_048_575;
 const MAX_OCTAL_ID: u64 = 0o7_777_777;
 const MAX_OCTAL_SIZE: u64 = 0o77_777_777_777;
 
-/// The header blocks of a member, with its checksum still to be filled in.
-#[derive(Debug)]
+/// Where the header blocks of a member lie in the buffer that they were appended to.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Encoded {
-    pub(crate) blocks: Vec<u8>,
-    /// Where the 64 digits of the checksum stand, now `0` each.
+    /// How many bytes they are.
+    pub(crate) length: usize,
+    /// Where among them the 64 digits of the checksum stand, now `0` each.
     pub(crate) digits_at: usize,
 }
 
-/// The header blocks of `entry`, whose data will be `stored` bytes.
+/// Appends the header blocks of `entry`, whose data will be `stored` bytes, to `out`. `length` is told how many bytes
+/// they need and says how many they get: as many, or whole blocks more.
 ///
 /// # Errors
-/// The reason, when its attributes are more than any reader takes.
-pub(crate) fn encode(entry: &Entry, stored: u64, cover: Cover) -> Result<Encoded, &'static str> {
+/// The reason, when its attributes are more than any reader takes; `out` is as it was then.
+pub(crate) fn encode(
+    out: &mut Vec<u8>,
+    entry: &Entry,
+    stored: u64,
+    cover: Cover,
+    length: impl FnOnce(usize) -> usize,
+) -> Result<Encoded, &'static str> {
+    let start = out.len();
     let full_name = full_name(entry);
     let map = matches!(entry.sparse, Some(Sparse::Map(_)));
-    let name = if map { sparse_name(&full_name) } else { full_name.clone() };
+    let name = if map { Cow::Owned(sparse_name(&full_name)) } else { Cow::Borrowed(&*full_name) };
     let split = split(&name);
 
-    let mut records = Vec::new();
+    out.resize(start + BLOCK_LEN, 0);
     if split.is_none() {
-        pax::push(&mut records, b"path", &name);
+        pax::push(out, b"path", &name);
     }
-    push_numbers(&mut records, entry, stored, map);
+    push_numbers(out, entry, stored, map);
     for (key, acl) in
         [(&b"SCHILY.acl.access"[..], &entry.acl_access), (b"SCHILY.acl.default", &entry.acl_default)]
     {
         if let Some(text) = acl {
-            pax::push(&mut records, key, text);
+            pax::push(out, key, text);
         }
     }
     for (name, value) in &entry.xattrs {
-        pax::push(&mut records, &pax::xattr_key(name), value);
+        pax::push(out, &pax::xattr_key(name), value);
     }
     if map {
-        pax::push(&mut records, b"GNU.sparse.major", b"1");
-        pax::push(&mut records, b"GNU.sparse.minor", b"0");
-        pax::push(&mut records, b"GNU.sparse.name", &full_name);
-        pax::push(&mut records, b"GNU.sparse.realsize", entry.size.to_string().as_bytes());
+        pax::push(out, b"GNU.sparse.major", b"1");
+        pax::push(out, b"GNU.sparse.minor", b"0");
+        pax::push(out, b"GNU.sparse.name", &full_name);
+        pax::push(out, b"GNU.sparse.realsize", entry.size.to_string().as_bytes());
     }
-    let mut comment = cover.label().to_vec();
-    comment.resize(comment.len() + DIGITS, b'0');
-    pax::push(&mut records, b"comment", &comment);
+    let checksum_len = pax::record_len(b"comment".len() + cover.label().len() + DIGITS);
+    let needed = out.len() - start + checksum_len;
+    let needed = needed + padding(needed as u64) + BLOCK_LEN;
+    let length = length(needed).max(needed);
+    pax::push_filler(out, length - needed);
+    pax::push_parts(out, b"comment", &[cover.label(), &[b'0'; DIGITS]]);
     // The digits are followed by the record's newline.
-    let digits_at = BLOCK_LEN + records.len() - 1 - DIGITS;
+    let digits_at = out.len() - start - 1 - DIGITS;
 
-    let padding = padding(records.len() as u64);
-    if records.len() + padding > MAX_PAX {
+    let records = out.len() - start - BLOCK_LEN;
+    if records + padding(records as u64) > MAX_PAX {
+        out.truncate(start);
         return Err(
             "its extended attributes are more than 1 MiB, which no tar reader takes: remove some, or leave it out with `exclude`",
         );
     }
-    let pax = Fields {
-        name: PAX_NAME,
-        flag: flag::PAX,
-        mode: 0o644,
-        size: records.len() as u64,
-        ..Fields::default()
-    };
-    let mut blocks = Vec::with_capacity(2 * BLOCK_LEN + records.len() + padding);
-    blocks.extend_from_slice(&pax.encode());
-    blocks.extend_from_slice(&records);
-    blocks.resize(blocks.len() + padding, 0);
+    let pax =
+        Fields { name: PAX_NAME, flag: flag::PAX, mode: 0o644, size: records as u64, ..Fields::default() };
+    out[start..start + BLOCK_LEN].copy_from_slice(&pax.encode());
+    out.resize(out.len() + padding(records as u64), 0);
     let (prefix, name) = split.unwrap_or_else(|| (&[], cut(&name, entry.kind)));
-    blocks.extend_from_slice(&ustar(entry, prefix, name, stored).encode());
-    Ok(Encoded { blocks, digits_at })
+    out.extend_from_slice(&ustar(entry, prefix, name, stored).encode());
+    debug_assert_eq!(out.len() - start, length);
+    Ok(Encoded { length, digits_at })
 }
 
 /// The records from `linkpath` to `mtime`.
@@ -97,7 +106,7 @@ fn push_numbers(records: &mut Vec<u8>, entry: &Entry, stored: u64, map: bool) {
             pax::push(records, key, id.to_string().as_bytes());
         }
     }
-    pax::push(records, b"mtime", entry.mtime.to_pax().as_bytes());
+    pax::push_time(records, b"mtime", entry.mtime);
 }
 
 fn ustar<'a>(entry: &'a Entry, prefix: &'a [u8], name: &'a [u8], size: u64) -> Fields<'a> {
@@ -128,12 +137,11 @@ fn type_flag(kind: Kind) -> u8 {
     }
 }
 
-fn full_name(entry: &Entry) -> Vec<u8> {
-    let mut name = entry.name.clone();
-    if entry.kind == Kind::Directory {
-        name.push(b'/');
+fn full_name(entry: &Entry) -> Cow<'_, [u8]> {
+    match entry.kind {
+        Kind::Directory => Cow::Owned([&entry.name[..], b"/"].concat()),
+        _ => Cow::Borrowed(&entry.name),
     }
-    name
 }
 
 /// `DIR/GNUSparseFile.0/BASE`, by which readers without sparse files know what they see.
@@ -173,13 +181,19 @@ mod tests {
         Entry::new(name.as_bytes().to_vec(), kind)
     }
 
+    fn blocks(entry: &Entry, stored: u64, cover: Cover) -> Result<(Vec<u8>, Encoded), &'static str> {
+        let mut out = Vec::new();
+        let encoded = encode(&mut out, entry, stored, cover, |needed| needed)?;
+        Ok((out, encoded))
+    }
+
     #[test]
     fn nearly_every_member_has_three_header_blocks() {
         let mut entry = named("volumes/busy_lewin/home/volume1/file.txt", Kind::File);
         entry.mtime = Time { secs: 1_700_000_000, nanos: 123_456_789 };
-        let encoded = encode(&entry, 5, Cover::Full).unwrap();
-        assert_eq!(encoded.blocks.len(), 3 * BLOCK_LEN);
-        assert_eq!(&encoded.blocks[encoded.digits_at - 7..][..=7 + DIGITS], {
+        let (blocks, encoded) = blocks(&entry, 5, Cover::Full).unwrap();
+        assert_eq!((blocks.len(), encoded.length), (3 * BLOCK_LEN, 3 * BLOCK_LEN));
+        assert_eq!(&blocks[encoded.digits_at - 7..][..=7 + DIGITS], {
             let mut record = b"blake3:".to_vec();
             record.extend_from_slice(&[b'0'; DIGITS]);
             record.push(b'\n');
@@ -218,9 +232,33 @@ mod tests {
     fn too_many_attributes_are_an_error() {
         let mut entry = named("f", Kind::File);
         entry.xattrs = vec![(b"user.a".to_vec(), vec![0; 1_047_000])];
-        assert!(encode(&entry, 0, Cover::Full).is_ok());
+        assert!(blocks(&entry, 0, Cover::Full).is_ok());
         entry.xattrs = vec![(b"user.a".to_vec(), vec![0; 1_048_000])];
-        assert!(encode(&entry, 0, Cover::Full).is_err());
+        assert!(blocks(&entry, 0, Cover::Full).is_err());
+    }
+
+    #[test]
+    fn a_header_is_as_long_as_is_asked_for_whatever_the_label() {
+        let mut entry = named("f", Kind::File);
+        // Around the lengths at which another block is needed.
+        for name_len in 300..420 {
+            entry.xattrs = vec![(vec![b'x'; name_len], Vec::new())];
+            let needed = blocks(&entry, 0, Cover::Header).unwrap().0.len();
+            for more in [0, 512, 1024, 3584, 10 * 1024] {
+                for cover in [Cover::Full, Cover::Header] {
+                    let mut out = vec![7; 512];
+                    let encoded = encode(&mut out, &entry, 0, cover, |_| needed + more).unwrap();
+                    assert_eq!((encoded.length, out.len()), (needed + more, 512 + needed + more));
+                    assert_eq!(
+                        &out[512 + encoded.digits_at..][..=DIGITS],
+                        [&[b'0'; DIGITS][..], b"\n"].concat()
+                    );
+                    let size = crate::archive::number::get(&out[512 + 124..][..12]).unwrap();
+                    let records = &out[1024..][..usize::try_from(size).unwrap()];
+                    assert!(pax::records(records).all(|record| record.is_ok()), "{name_len} {more}");
+                }
+            }
+        }
     }
 
     #[test]

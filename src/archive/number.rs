@@ -6,8 +6,12 @@ pub(crate) fn put(field: &mut [u8], value: i128) {
     let digits = field.len() - 1;
     // Three bits a digit; a field has at most eleven digits.
     if value >= 0 && value < 1 << (3 * digits) {
-        let text = format!("{value:0digits$o}\0");
-        field.copy_from_slice(text.as_bytes());
+        let mut rest = value;
+        field[digits] = 0;
+        for digit in field[..digits].iter_mut().rev() {
+            *digit = b"01234567"[usize::try_from(rest & 7).unwrap_or(0)];
+            rest >>= 3;
+        }
         return;
     }
     let bytes = value.to_be_bytes();

@@ -1,6 +1,10 @@
 //! The records of a pax extended header (POSIX, "pax Extended Header"): `LENGTH KEY=VALUE\n`, where LENGTH counts
 //! all of it. They are read by their length and not by their newlines, since a value may hold any byte.
 
+use std::io::Write;
+
+use crate::time::Time;
+
 /// One record of an extended header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record<'a> {
@@ -12,18 +16,83 @@ pub(crate) struct Record<'a> {
 
 /// Appends one record.
 pub(crate) fn push(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    push_parts(records, key, &[value]);
+}
+
+/// Appends one record whose value is `parts`, one behind the other.
+pub(crate) fn push_parts(records: &mut Vec<u8>, key: &[u8], parts: &[&[u8]]) {
+    let length = record_len(key.len() + parts.iter().map(|part| part.len()).sum::<usize>());
+    push_decimal(records, length as u64);
+    records.push(b' ');
+    records.extend_from_slice(key);
+    records.push(b'=');
+    for part in parts {
+        records.extend_from_slice(part);
+    }
+    records.push(b'\n');
+}
+
+/// Appends a record with a time: sign and magnitude, as [`Time::to_pax`] has it.
+pub(crate) fn push_time(records: &mut Vec<u8>, key: &[u8], time: Time) {
+    // All but times before 1970, which are rare.
+    if let Ok(secs) = u64::try_from(time.secs) {
+        let mut text = [0; 32];
+        let length = {
+            let mut rest: &mut [u8] = &mut text;
+            let room = rest.len();
+            // It has at most 30 bytes.
+            let _ = match time.nanos {
+                0 => write!(rest, "{secs}"),
+                nanos => write!(rest, "{secs}.{nanos:09}"),
+            };
+            room - rest.len()
+        };
+        let zeros = match time.nanos {
+            0 => 0,
+            _ => text[..length].iter().rev().take_while(|&&byte| byte == b'0').count(),
+        };
+        return push(records, key, &text[..length - zeros]);
+    }
+    push(records, key, time.to_pax().as_bytes());
+}
+
+/// Appends a record that says nothing and is `length` bytes long, which is 0 or at least a block.
+pub(crate) fn push_filler(records: &mut Vec<u8>, length: usize) {
+    if length == 0 {
+        return;
+    }
+    let start = records.len();
+    push_decimal(records, length as u64);
+    records.extend_from_slice(b" comment=");
+    records.resize(start + length - 1, b' ');
+    records.push(b'\n');
+}
+
+/// The length of a record whose key and value have `content` bytes.
+pub(crate) fn record_len(content: usize) -> usize {
     // The space, the equals sign and the newline; then the digits, whose number depends on themselves.
-    let fixed = key.len() + value.len() + 3;
+    let fixed = content + 3;
     let mut length = fixed + 1;
     while length != fixed + digits(length) {
         length = fixed + digits(length);
     }
-    records.extend_from_slice(length.to_string().as_bytes());
-    records.push(b' ');
-    records.extend_from_slice(key);
-    records.push(b'=');
-    records.extend_from_slice(value);
-    records.push(b'\n');
+    length
+}
+
+/// Appends a number in decimal.
+pub(crate) fn push_decimal(text: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    let mut rest = number;
+    loop {
+        start -= 1;
+        digits[start] = b"0123456789"[usize::try_from(rest % 10).unwrap_or(0)];
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    text.extend_from_slice(&digits[start..]);
 }
 
 fn digits(number: usize) -> usize {
@@ -108,6 +177,19 @@ fn pushed(mut name: Vec<u8>, byte: u8) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_written_as_text() {
+        for secs in [i64::MIN, -2, -1, 0, 1, 10, 1_700_000_000, i64::MAX] {
+            for nanos in [0, 1, 10, 100_000_000, 123_456_780, 999_999_999] {
+                let time = Time { secs, nanos };
+                let mut records = Vec::new();
+                push_time(&mut records, b"mtime", time);
+                let value = self::records(&records).next().unwrap().unwrap().value;
+                assert_eq!(value, time.to_pax().as_bytes());
+            }
+        }
+    }
 
     #[test]
     fn lengths_count_their_own_digits() {

@@ -73,6 +73,12 @@ impl Map {
         text
     }
 
+    /// The length of that.
+    pub(crate) fn encoded_len(&self) -> u64 {
+        let length = self.text().len() as u64;
+        length + padding(length) as u64
+    }
+
     fn text(&self) -> Vec<u8> {
         let mut text = format!("{}\n", self.extents.len()).into_bytes();
         for (offset, length) in &self.extents {

@@ -48,9 +48,10 @@ impl Fields<'_> {
         if let Some(ustar) = header.as_ustar_mut() {
             self.fill(ustar);
         }
-        let sum: u32 = checksum_bytes(header.as_bytes()).map(u32::from).sum();
-        let field = format!("{sum:06o}\0 ");
-        header.as_old_mut().cksum.copy_from_slice(field.as_bytes());
+        header.as_old_mut().cksum = [b' '; 8];
+        let sum: u32 = header.as_bytes().iter().map(|&byte| u32::from(byte)).sum();
+        // Six digits and a NUL; the space stays.
+        number::put(&mut header.as_old_mut().cksum[..7], i128::from(sum));
         *header.as_bytes()
     }
 

@@ -8,17 +8,19 @@ use crate::archive::entry::{Entry, Kind};
 use crate::fs::xattrs::{ACL_ACCESS, ACL_DEFAULT, is};
 use crate::fs::{Handle, Stat, acl};
 
-/// The entry of a file with these answers, without size, link and extended attributes.
-pub(super) fn entry(name: Vec<u8>, kind: Kind, stat: &Stat) -> Entry {
-    let mut entry = Entry::new(name, kind);
+/// Makes `entry`, of which only the name is kept, that of a file with these answers, without size, link and extended
+/// attributes. An entry is used again for the next file, since there may be millions.
+pub(super) fn describe(entry: &mut Entry, kind: Kind, stat: &Stat) {
+    entry.kind = kind;
     entry.mode = stat.mode;
     entry.uid = u64::from(stat.uid);
     entry.gid = u64::from(stat.gid);
     entry.mtime = stat.mtime;
-    if matches!(kind, Kind::CharDevice | Kind::BlockDevice) {
-        entry.device = stat.device;
-    }
-    entry
+    entry.size = 0;
+    entry.link.clear();
+    entry.device = if matches!(kind, Kind::CharDevice | Kind::BlockDevice) { stat.device } else { (0, 0) };
+    entry.xattrs.clear();
+    (entry.acl_access, entry.acl_default, entry.sparse) = (None, None, None);
 }
 
 /// Reads the extended attributes of what `handle` has open into `entry`. `unreadable` is told of those that are

@@ -1,78 +1,45 @@
-//! Members on their way into the archive. Each gets its offset when it comes; small ones are gathered, so that many
-//! go out in one write, and file data is read straight into the gathering buffer.
-
-use std::io;
+//! Where members get their places in the archive, one behind the other, before their data is read. Small ones are
+//! gathered into batches, large ones go on their own; both are handed to the [`Crew`].
 
 use crate::archive::append::Append;
-use crate::archive::checksum::{Checksum, Cover, DIGITS, seal};
-use crate::archive::encode::{Encoded, encode};
-use crate::archive::entry::{Entry, Kind};
-use crate::archive::{BLOCK_LEN, END_LEN, padding};
-use crate::error::{Error, Result};
-use crate::name::Shown;
+use crate::archive::checksum::{Cover, seal};
+use crate::archive::encode::encode;
+use crate::archive::entry::{Entry, Kind, Sparse};
+use crate::archive::ustar::Block;
+use crate::archive::{END_LEN, padding};
+use crate::backup::ChecksumPolicy;
+use crate::backup::batch::Batch;
+use crate::backup::crew::{Crew, Job};
+use crate::backup::large::{IfNot, Large, refused};
+use crate::backup::source::Source;
+use crate::error::Result;
+use crate::fs::clone::may_share;
 use crate::snapshot::MAX_CLOSING_FILE;
 use crate::snapshot::digest::Digest;
 
-/// How much is gathered before it is written, in bytes.
-const GATHER: usize = 1 << 20;
+/// The most stored data of a member that goes into a batch, in bytes.
+const MAX_SMALL: u64 = 256 << 10;
+/// The smallest file that is cloned, in bytes: each costs up to a block of padding, and is not hashed.
+const MIN_CLONED: u64 = 1 << 20;
 
 pub(super) struct Sink<'a> {
-    append: &'a mut Append,
-    cover: Cover,
-    buffer: Vec<u8>,
-    /// The archive offset of the buffer's first byte.
-    buffer_at: u64,
+    crew: &'a Crew<'a>,
+    policy: ChecksumPolicy,
+    batch: Batch,
     marked: bool,
-    digest: Digest,
     members: u64,
     entries: u64,
     size: u64,
-    unhashed: u64,
-}
-
-/// A member whose data is being stored.
-pub(super) struct OpenMember {
-    at: u64,
-    encoded: Encoded,
-    cover: Cover,
-    hasher: blake3::Hasher,
-    stored: u64,
-    written: u64,
 }
 
 impl<'a> Sink<'a> {
-    pub(super) fn new(append: &'a mut Append, cover: Cover) -> Self {
-        let buffer_at = append.start() + END_LEN;
-        Sink {
-            append,
-            cover,
-            buffer: Vec::with_capacity(GATHER + 2 * BLOCK_LEN),
-            buffer_at,
-            marked: false,
-            digest: Digest::default(),
-            members: 1,
-            entries: 0,
-            size: 0,
-            unhashed: 0,
-        }
+    pub(super) fn new(crew: &'a Crew<'a>, policy: ChecksumPolicy) -> Self {
+        let start = crew.append.start();
+        let batch = Batch::new(start + END_LEN, start, Vec::new());
+        Sink { crew, policy, batch, marked: false, members: 1, entries: 0, size: 0 }
     }
 
-    /// Where the snapshot starts.
-    pub(super) fn start(&self) -> u64 {
-        self.append.start()
-    }
-
-    /// Where the next member goes.
-    pub(super) fn position(&self) -> u64 {
-        self.buffer_at + self.buffer.len() as u64
-    }
-
-    /// How many members there are, `.snapshot-begin` counted.
-    pub(super) fn members(&self) -> u64 {
-        self.members
-    }
-
-    /// How many of them belong to volumes.
+    /// How many members the volumes have until now.
     pub(super) fn entries(&self) -> u64 {
         self.entries
     }
@@ -82,164 +49,146 @@ impl<'a> Sink<'a> {
         self.size
     }
 
-    /// How many bytes of their data are not hashed.
-    pub(super) fn unhashed(&self) -> u64 {
-        self.unhashed
+    fn cover(&self) -> Cover {
+        if self.policy == ChecksumPolicy::Never { Cover::Header } else { Cover::Full }
     }
 
-    pub(super) fn digest(&self) -> Digest {
-        self.digest
-    }
-
-    /// Stores a volume's entry that has no data. `path` is what a message calls it.
+    /// Stores an entry that has no data. `path` is what a message calls it.
     pub(super) fn entry(&mut self, entry: &Entry, path: &[u8]) -> Result<()> {
-        let member = self.begin(entry, 0, path)?;
-        self.end(member)
+        let cover = self.cover();
+        let encoded = encode(self.batch.buffer(), entry, 0, cover, |needed| needed)
+            .map_err(|reason| refused(path, reason))?;
+        self.batch.add(encoded, cover, &[], None);
+        self.count(entry)
     }
 
-    /// Begins a volume's entry with `stored` bytes of data, which are to be given before [`Sink::end`].
-    pub(super) fn begin(&mut self, entry: &Entry, stored: u64, path: &[u8]) -> Result<OpenMember> {
+    /// Stores a regular file.
+    pub(super) fn file(&mut self, entry: &mut Entry, source: Source) -> Result<()> {
+        entry.sparse = source.has_holes().then_some(Sparse::Map(None));
+        let stored = source.stored();
+        if stored > MAX_SMALL {
+            self.large(entry, source, stored)?;
+        } else {
+            let cover = self.cover();
+            let encoded = encode(self.batch.buffer(), entry, stored, cover, |needed| needed)
+                .map_err(|reason| refused(source.path(), reason))?;
+            let source = (stored > 0).then_some(source);
+            let opening = source.as_ref().map(Source::opening).unwrap_or_default();
+            self.batch.add(encoded, cover, &opening, source);
+        }
+        self.count(entry)
+    }
+
+    fn large(&mut self, entry: &Entry, source: Source, stored: u64) -> Result<()> {
+        self.hand_over()?;
+        let may_clone = stored >= MIN_CLONED
+            && self.crew.clones.may_clone()
+            && may_share(source.handle(), self.crew.append.reader().file().handle());
+        let (cover, clone) = match (may_clone, self.policy) {
+            (false, _) => (self.cover(), None),
+            (true, ChecksumPolicy::Auto) => (Cover::Header, Some(IfNot::Hash)),
+            (true, _) => (self.cover(), Some(IfNot::Copy)),
+        };
+        let (at, start) = (self.batch.end(), self.crew.append.start());
+        let path = source.path().to_vec();
+        let large = Large::new(at, start, entry.clone(), source, cover, clone)
+            .map_err(|reason| refused(&path, reason))?;
+        self.mark(large.first_block().as_ref())?;
+        self.batch = Batch::new(large.end(), start, self.crew.buffer());
+        self.crew.push(Job::Large(Box::new(large)))
+    }
+
+    fn count(&mut self, entry: &Entry) -> Result<()> {
+        self.members += 1;
         self.entries += 1;
         if entry.kind == Kind::File {
             // Files of nothing but a hole may have any size.
             self.size = self.size.saturating_add(entry.size);
         }
-        self.open(entry, stored, self.cover, path)
+        if self.batch.is_full() { self.hand_over() } else { Ok(()) }
     }
 
-    /// Stores one of the files that close a snapshot, and returns its checksum.
-    pub(super) fn closing_file(
-        &mut self,
-        entry: &Entry,
-        content: &[u8],
-        cover: Cover,
-    ) -> Result<blake3::Hash> {
-        if content.len() as u64 > MAX_CLOSING_FILE {
-            return Err(Error::Volume {
-                action: "store",
-                volume: Shown::from(&entry.name),
-                reason:
-                    "it would be larger than 16 MiB, which cannot be read back: shorten the note, or back up \
-                         fewer volumes at once"
-                        .to_owned(),
-            });
+    fn hand_over(&mut self) -> Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
         }
-        let mut member = self.open(entry, content.len() as u64, cover, &entry.name)?;
-        self.data(&mut member, content)?;
-        self.close(member)
+        let first = self.batch.first_block();
+        self.mark(first.as_ref())?;
+        let next = Batch::new(self.batch.end(), self.crew.append.start(), self.crew.buffer());
+        self.crew.push(Job::Batch(std::mem::replace(&mut self.batch, next)))
     }
 
-    fn open(&mut self, entry: &Entry, stored: u64, cover: Cover, path: &[u8]) -> Result<OpenMember> {
-        let encoded = encode(entry, stored, cover).map_err(|reason| Error::Volume {
-            action: "store",
-            volume: Shown::from(path),
-            reason: reason.to_owned(),
-        })?;
-        let checksum = Checksum { cover, digest: [0; 32], digits_at: encoded.digits_at };
-        let hasher = checksum.hasher(&encoded.blocks);
-        let at = self.position();
-        self.buffer.extend_from_slice(&encoded.blocks);
-        self.flush_when_full()?;
-        Ok(OpenMember { at, encoded, cover, hasher, stored, written: 0 })
-    }
-
-    /// Stores data that is in memory.
-    pub(super) fn data(&mut self, member: &mut OpenMember, data: &[u8]) -> Result<()> {
-        for part in data.chunks(GATHER) {
-            self.buffer.extend_from_slice(part);
-            self.count(member, part.len());
-            self.flush_when_full()?;
+    /// Before anything else is written, the first block is.
+    fn mark(&mut self, first: Option<&Block>) -> Result<()> {
+        if let (false, Some(first)) = (self.marked, first) {
+            self.crew.append.mark(first)?;
+            self.marked = true;
         }
         Ok(())
     }
 
-    /// Stores up to `length` bytes that `read` puts into the buffer it is handed. Returns how many it gave, fewer
-    /// only at the file's end.
-    pub(super) fn data_from(
-        &mut self,
-        member: &mut OpenMember,
-        length: u64,
-        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
-    ) -> Result<io::Result<usize>> {
-        let room = GATHER - self.buffer.len();
-        let length = usize::try_from(length).unwrap_or(room).min(room);
-        let from = self.buffer.len();
-        self.buffer.resize(from + length, 0);
-        let given = read(&mut self.buffer[from..]);
-        let count = *given.as_ref().unwrap_or(&0);
-        self.buffer.truncate(from + count);
-        self.count(member, count);
-        self.flush_when_full()?;
-        Ok(given)
+    /// Waits until all is written; what is still to come are the files that close the snapshot.
+    pub(super) fn settle(mut self) -> Result<Closing<'a>> {
+        self.hand_over()?;
+        let tally = self.crew.finish()?;
+        Ok(Closing {
+            append: self.crew.append,
+            at: self.batch.end(),
+            bytes: Vec::new(),
+            members: self.members,
+            entries: self.entries,
+            size: self.size,
+            unhashed: tally.unhashed,
+            digest: tally.digest,
+        })
+    }
+}
+
+/// The end of a snapshot, whose volumes are all written.
+pub(super) struct Closing<'a> {
+    append: &'a Append,
+    at: u64,
+    bytes: Vec<u8>,
+    /// How many members there are, `.snapshot-begin` counted.
+    pub(super) members: u64,
+    /// How many of them belong to volumes.
+    pub(super) entries: u64,
+    /// The sizes of their files, added up.
+    pub(super) size: u64,
+    /// How many bytes of their data are not hashed.
+    pub(super) unhashed: u64,
+    pub(super) digest: Digest,
+}
+
+impl Closing<'_> {
+    /// How many bytes the snapshot has until now.
+    pub(super) fn length(&self) -> u64 {
+        self.at + self.bytes.len() as u64 - self.append.start()
     }
 
-    /// Stores zeros.
-    pub(super) fn zeros(&mut self, member: &mut OpenMember, length: u64) -> Result<()> {
-        let mut left = length;
-        while left > 0 {
-            let given = self.data_from(member, left, |buffer| Ok(buffer.len()))?;
-            left -= given.unwrap_or(0) as u64;
+    /// Stores one of the closing files, and returns its checksum.
+    pub(super) fn file(&mut self, entry: &Entry, content: &[u8], cover: Cover) -> Result<blake3::Hash> {
+        let stored = content.len() as u64;
+        if stored > MAX_CLOSING_FILE {
+            let reason = "it would be larger than 16 MiB, which cannot be read back: shorten the note, or back up \
+                          fewer volumes at once";
+            return Err(refused(&entry.name, reason));
         }
-        Ok(())
-    }
-
-    pub(super) fn end(&mut self, member: OpenMember) -> Result<()> {
-        self.close(member).map(drop)
-    }
-
-    fn close(&mut self, mut member: OpenMember) -> Result<blake3::Hash> {
-        debug_assert_eq!(member.written, member.stored);
-        self.buffer.resize(self.buffer.len() + padding(member.stored), 0);
-        if member.cover == Cover::Header {
-            self.unhashed += member.stored;
-        }
-        let checksum = member.hasher.finalize();
-        self.digest.add(member.at - self.start(), checksum.as_bytes());
+        let (start, offset) = (self.bytes.len(), self.length());
+        let encoded = encode(&mut self.bytes, entry, stored, cover, |needed| needed)
+            .map_err(|reason| refused(&entry.name, reason))?;
+        self.bytes.extend_from_slice(content);
+        let checksum = blake3::hash(&self.bytes[start..]);
+        seal(&mut self.bytes[start..], encoded.digits_at, checksum);
+        self.bytes.resize(self.bytes.len() + padding(stored), 0);
+        self.digest.add(offset, checksum.as_bytes());
         self.members += 1;
-        seal(&mut member.encoded.blocks, member.encoded.digits_at, checksum);
-        let digits_at = member.at + member.encoded.digits_at as u64;
-        let digits = &member.encoded.blocks[member.encoded.digits_at..][..DIGITS];
-        match digits_at.checked_sub(self.buffer_at) {
-            Some(inside) => {
-                // What lies behind the buffer's start is in the buffer.
-                let inside = usize::try_from(inside).unwrap_or(usize::MAX);
-                self.buffer[inside..inside + DIGITS].copy_from_slice(digits);
-            }
-            None => self.append.write(digits, digits_at)?,
-        }
-        self.flush_when_full()?;
         Ok(checksum)
     }
 
-    /// Writes out what is left and returns where the archive now ends.
-    pub(super) fn finish(mut self) -> Result<u64> {
-        self.flush()?;
-        Ok(self.position())
-    }
-
-    /// Takes the buffer's last `count` bytes as data of `member`.
-    fn count(&mut self, member: &mut OpenMember, count: usize) {
-        member.written += count as u64;
-        if member.cover != Cover::Header {
-            let from = self.buffer.len() - count;
-            member.hasher.update(&self.buffer[from..]);
-        }
-    }
-
-    fn flush_when_full(&mut self) -> Result<()> {
-        if self.buffer.len() >= GATHER { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        if !self.marked
-            && let Some((first, _)) = self.buffer.split_first_chunk::<BLOCK_LEN>()
-        {
-            self.append.mark(first)?;
-            self.marked = true;
-        }
-        self.append.write(&self.buffer, self.buffer_at)?;
-        self.buffer_at = self.position();
-        self.buffer.clear();
-        Ok(())
+    /// Writes them, and returns where the archive now ends.
+    pub(super) fn finish(self) -> Result<u64> {
+        self.append.write(&self.bytes, self.at)?;
+        Ok(self.at + self.bytes.len() as u64)
     }
 }

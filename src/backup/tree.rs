@@ -6,19 +6,22 @@ use std::io;
 use nix::errno::Errno;
 
 use crate::archive::entry::{Entry, Kind as EntryKind};
-use crate::backup::attributes::{entry, read_xattrs};
+use crate::backup::OpenVolume;
+use crate::backup::attributes::{describe, read_xattrs};
+use crate::backup::crew::Crew;
 use crate::backup::sink::Sink;
-use crate::backup::{OpenVolume, content};
+use crate::backup::source::Source;
 use crate::config::Config;
 use crate::error::{Context, Error, Result, reason};
-use crate::fs::handle::join;
+use crate::fs::handle::{join, join_into};
 use crate::fs::xattrs::is;
-use crate::fs::{Descent, FileId, Handle, Kind, Stat, mounts, space};
+use crate::fs::{Descent, FileId, Handle, Kind, Listing, ListingBuffer, Stat, mounts, space};
 use crate::name::Shown;
-use crate::observer::Run;
-use crate::snapshot::manifest::Warnings;
 use crate::snapshot::under;
 use crate::volume::VolumeType;
+
+const VANISHED: &str = "it vanished before it was read: it is left out";
+const REPLACED: &str = "something else took its place while it was read: it is left out";
 
 pub(super) struct Tree<'a, 'b> {
     config: &'a Config,
@@ -27,9 +30,8 @@ pub(super) struct Tree<'a, 'b> {
     volume: &'a OpenVolume<'a>,
     /// The archive and the configuration.
     left_out: &'a [FileId],
-    run: &'a Run<'a>,
+    crew: &'a Crew<'a>,
     sink: &'a mut Sink<'b>,
-    warnings: &'a mut Warnings,
     /// The volume's name in the archive.
     name: Vec<u8>,
     /// The archive name of the first path of each file with several names.
@@ -38,6 +40,10 @@ pub(super) struct Tree<'a, 'b> {
     mounts: HashSet<Vec<u8>>,
     /// The mount that the volume itself is on.
     mount: Option<u64>,
+    /// What is stored next; and full paths, for messages. Both are used over and over.
+    entry: Entry,
+    full: Vec<u8>,
+    buffer: ListingBuffer,
 }
 
 /// The name under which a file with several names was stored.
@@ -60,9 +66,8 @@ impl<'a, 'b> Tree<'a, 'b> {
         volumes: &'a [OpenVolume<'a>],
         volume: &'a OpenVolume<'a>,
         left_out: &'a [FileId],
-        run: &'a Run<'a>,
+        crew: &'a Crew<'a>,
         sink: &'a mut Sink<'b>,
-        warnings: &'a mut Warnings,
     ) -> Self {
         Tree {
             name: under(&config.prefix, volume.id),
@@ -70,12 +75,14 @@ impl<'a, 'b> Tree<'a, 'b> {
             volumes,
             volume,
             left_out,
-            run,
+            crew,
             sink,
-            warnings,
             links: HashMap::new(),
             mounts: HashSet::new(),
             mount: None,
+            entry: Entry::new(Vec::new(), EntryKind::File),
+            full: Vec::new(),
+            buffer: ListingBuffer::default(),
         }
     }
 
@@ -89,73 +96,84 @@ impl<'a, 'b> Tree<'a, 'b> {
         self.mounts = mounts_below(&self.volume.real_path).context("find the mounts in", self.volume.path)?;
         self.directory(b"", &root, &stat)?;
 
-        let mut names = space::names_in_root(&root).context("list", self.volume.path)?;
-        names.retain(|name| !self.volume.strays.contains(name));
+        let kept = space::names_in_root(&root).context("list", self.volume.path)?;
+        let mut names = Listing::default();
+        names.read(&root, &mut self.buffer).context("list", self.volume.path)?;
+        names.retain(|name| {
+            kept.iter().any(|kept| kept == name) && !self.volume.strays.iter().any(|stray| stray == name)
+        });
         self.below(Descent::new(root), names)
     }
 
     /// Stores everything below the root, whose names are `names`.
-    fn below(&mut self, mut descent: Descent, mut names: Vec<Vec<u8>>) -> Result<()> {
-        names.reverse();
+    fn below(&mut self, mut descent: Descent, names: Listing) -> Result<()> {
         let mut pending = vec![names];
-        let mut directory = Vec::new();
+        let mut spare = Vec::new();
+        // Of the directory, with a slash behind it if it is not the root, and of what is in it.
+        let mut directory_len = 0;
+        let mut path = Vec::new();
         while let Some(names) = pending.last_mut() {
-            let Some(name) = names.pop() else {
-                pending.pop();
+            path.truncate(directory_len);
+            let Some((name, kind)) = names.take() else {
+                spare.extend(pending.pop());
                 if let Some(left) = descent.leave() {
-                    directory.truncate(directory.len().saturating_sub(left.len() + 1));
+                    directory_len -= left.len() + 1;
                 }
                 continue;
             };
-            self.run.cancel.check("the archive is as it was")?;
-            let path = join(&directory, &name);
-            let here = descent.here().context("open", &self.full(&directory))?;
-            if let Some((handle, stat)) = self.node(here, &name, &path)? {
-                let mut below = handle.names().context("list", &self.full(&path))?;
-                below.reverse();
+            self.crew.run.cancel.check("the archive is as it was")?;
+            path.extend_from_slice(name);
+            let here =
+                descent.here().map_err(|source| self.failed("open", &path[..directory_len], source))?;
+            if let Some((handle, stat)) = self.node(here, name, kind, &path)? {
+                descent.enter_open(name, stat.id, handle);
+                path.push(b'/');
+                directory_len = path.len();
+                let mut below = spare.pop().unwrap_or_default();
+                let handle = descent.here().map_err(|source| self.failed("open", &path, source))?;
+                below
+                    .read(handle, &mut self.buffer)
+                    .map_err(|source| self.failed("list", &path[..directory_len - 1], source))?;
                 pending.push(below);
-                descent.enter_open(&name, stat.id, handle);
-                directory.extend_from_slice(&name);
-                directory.push(b'/');
             }
         }
         Ok(())
     }
 
-    /// Stores `name`; returns it when it is a directory that is to be entered.
-    fn node(&mut self, here: &Handle, name: &[u8], path: &[u8]) -> Result<Option<(Handle, Stat)>> {
-        let listed = match here.stat_name(name) {
-            Ok(stat) => stat,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.warn(path, "it vanished before it was read: it is left out")?;
-                return Ok(None);
-            }
-            Err(source) => return Err(self.failed("look at", path, source)),
+    /// Stores `name`, which was listed as a `kind`; returns it when it is a directory that is to be entered.
+    fn node(
+        &mut self,
+        here: &Handle,
+        name: &[u8],
+        kind: Option<Kind>,
+        path: &[u8],
+    ) -> Result<Option<(Handle, Stat)>> {
+        let kind = match kind {
+            // A mount hides what was listed.
+            Some(kind) if !self.mounts.contains(path) => kind,
+            _ => match self.listed(here, name, path)? {
+                Some(kind) => kind,
+                None => return Ok(None),
+            },
         };
-        if self.config.exclude.excludes(path, listed.kind == Kind::Directory) {
+        if self.config.exclude.excludes(path, kind == Kind::Directory) {
             return Ok(None);
         }
-        if self.left_out.contains(&listed.id) {
-            let full = self.full(path);
-            self.run.observer.note(&format!("{}: left out, because this run uses it", Shown::from(&full)));
+        if kind == Kind::Socket {
+            self.left_out(path, "left out, because it is a socket");
             return Ok(None);
         }
-        if self.is_mount(path, &listed) {
-            self.mount_point(path, &listed)?;
-            return Ok(None);
-        }
-        if listed.kind == Kind::Socket {
-            let full = self.full(path);
-            self.run.observer.note(&format!("{}: left out, because it is a socket", Shown::from(&full)));
-            return Ok(None);
-        }
-        let (handle, stat) = match self.open(here, name, path, &listed)? {
+        let (handle, stat) = match self.open(here, name, path, kind)? {
             Opened::Handle(handle, stat) => (handle, stat),
             Opened::Changed(reason) => {
                 self.warn(path, reason)?;
                 return Ok(None);
             }
         };
+        if self.left_out.contains(&stat.id) {
+            self.left_out(path, "left out, because this run uses it");
+            return Ok(None);
+        }
         if stat.kind == Kind::Directory {
             self.directory(path, &handle, &stat)?;
             return Ok(Some((handle, stat)));
@@ -174,50 +192,66 @@ impl<'a, 'b> Tree<'a, 'b> {
         Ok(None)
     }
 
-    fn open(&self, here: &Handle, name: &[u8], path: &[u8], listed: &Stat) -> Result<Opened> {
-        let opened = match listed.kind {
+    /// What a name is whose kind the listing did not tell, unless it is gone or dealt with because it is a mount.
+    fn listed(&mut self, here: &Handle, name: &[u8], path: &[u8]) -> Result<Option<Kind>> {
+        let stat = match here.stat_name(name) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.warn(path, VANISHED)?;
+                return Ok(None);
+            }
+            Err(source) => return Err(self.failed("look at", path, source)),
+        };
+        let is_directory = stat.kind == Kind::Directory;
+        if self.is_mount(path, &stat) {
+            if self.left_out.contains(&stat.id) {
+                self.left_out(path, "left out, because this run uses it");
+            } else if !self.config.exclude.excludes(path, is_directory) {
+                self.mount_point(path, &stat)?;
+            }
+            return Ok(None);
+        }
+        Ok(Some(stat.kind))
+    }
+
+    fn open(&self, here: &Handle, name: &[u8], path: &[u8], kind: Kind) -> Result<Opened> {
+        let opened = match kind {
             Kind::File => here.file(name),
             Kind::Directory => here.directory(name),
             _ => here.node(name),
         };
         let handle = match opened {
             Ok(handle) => handle,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Opened::Changed("it vanished before it was read: it is left out"));
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Changed(VANISHED)),
             // It became a symbolic link, or something that is no directory, or a FIFO or device without another end.
             Err(error)
                 if is(&error, Errno::ELOOP) || is(&error, Errno::ENOTDIR) || is(&error, Errno::ENXIO) =>
             {
-                return Ok(Opened::Changed(
-                    "something else took its place while it was read: it is left out",
-                ));
+                return Ok(Opened::Changed(REPLACED));
             }
             Err(source) => return Err(self.failed("open", path, source)),
         };
         let stat = handle.stat().map_err(|source| self.failed("look at", path, source))?;
-        if stat.kind != listed.kind || self.is_mount(path, &stat) {
-            return Ok(Opened::Changed("something else took its place while it was read: it is left out"));
+        if stat.kind != kind || self.is_mount(path, &stat) {
+            return Ok(Opened::Changed(REPLACED));
         }
         Ok(Opened::Handle(handle, stat))
     }
 
     fn directory(&mut self, path: &[u8], handle: &Handle, stat: &Stat) -> Result<()> {
-        let mut entry = entry(self.archive_name(path), EntryKind::Directory, stat);
-        self.read_xattrs(&mut entry, path, handle)?;
-        self.put(&entry, path)
+        self.describe(path, EntryKind::Directory, stat);
+        self.read_xattrs(path, handle)?;
+        self.put(path)
     }
 
     fn file(&mut self, path: &[u8], handle: Handle, stat: &Stat) -> Result<()> {
-        let mut entry = entry(self.archive_name(path), EntryKind::File, stat);
-        self.read_xattrs(&mut entry, path, &handle)?;
-        let full = self.full(path);
-        let changed = content::store(self.sink, entry, handle, stat, &full, self.run)?;
-        self.run.observer.member(&full);
-        match changed {
-            Some(reason) => self.warn(path, reason),
-            None => Ok(()),
-        }
+        self.describe(path, EntryKind::File, stat);
+        self.entry.size = stat.size;
+        self.read_xattrs(path, &handle)?;
+        join_into(&mut self.full, self.volume.path.as_bytes(), path);
+        self.sink.file(&mut self.entry, Source::new(handle, stat, &self.full)?)?;
+        self.crew.run.observer.member(&self.full);
+        Ok(())
     }
 
     /// A symbolic link, FIFO or device.
@@ -228,12 +262,13 @@ impl<'a, 'b> Tree<'a, 'b> {
             Kind::BlockDevice => EntryKind::BlockDevice,
             _ => EntryKind::Fifo,
         };
-        let mut entry = entry(self.archive_name(path), kind, stat);
+        self.describe(path, kind, stat);
         if kind == EntryKind::Symlink {
-            entry.link = handle.link_target().map_err(|source| self.failed("read the link", path, source))?;
+            let target = handle.link_target();
+            self.entry.link = target.map_err(|source| self.failed("read the link", path, source))?;
         }
-        self.read_xattrs(&mut entry, path, handle)?;
-        self.put(&entry, path)
+        self.read_xattrs(path, handle)?;
+        self.put(path)
     }
 
     /// Whether this file was stored under another name; if so, this one is stored as a link to it.
@@ -245,9 +280,9 @@ impl<'a, 'b> Tree<'a, 'b> {
         first.more = first.more.saturating_sub(1);
         let is_last = first.more == 0;
         let name = first.name.clone();
-        let mut entry = entry(self.archive_name(path), EntryKind::HardLink, stat);
-        entry.link = name;
-        self.put(&entry, path)?;
+        self.describe(path, EntryKind::HardLink, stat);
+        self.entry.link = name;
+        self.put(path)?;
         if is_last {
             self.links.remove(&stat.id);
         }
@@ -271,13 +306,14 @@ impl<'a, 'b> Tree<'a, 'b> {
             Kind::File => EntryKind::File,
             _ => return self.warn(path, "it is a mount and neither a directory nor a file: it is left out"),
         };
-        self.put(&entry(self.archive_name(path), kind, stat), path)?;
+        self.describe(path, kind, stat);
+        self.put(path)?;
         self.warn(path, "it is a mount of its own and stored empty: name it in `volumes` to back it up")
     }
 
-    fn read_xattrs(&mut self, entry: &mut Entry, path: &[u8], handle: &Handle) -> Result<()> {
+    fn read_xattrs(&mut self, path: &[u8], handle: &Handle) -> Result<()> {
         let mut unreadable = Vec::new();
-        let read = read_xattrs(entry, handle, |name, error| {
+        let read = read_xattrs(&mut self.entry, handle, |name, error| {
             unreadable.push(format!(
                 "its extended attribute {} cannot be read and is left out: {}",
                 Shown::from(name),
@@ -289,27 +325,38 @@ impl<'a, 'b> Tree<'a, 'b> {
         unreadable.into_iter().try_for_each(|reason| self.warn(path, reason))
     }
 
-    fn put(&mut self, entry: &Entry, path: &[u8]) -> Result<()> {
-        let full = self.full(path);
-        self.sink.entry(entry, &full)?;
-        self.run.observer.member(&full);
+    /// Begins the next entry.
+    fn describe(&mut self, path: &[u8], kind: EntryKind, stat: &Stat) {
+        join_into(&mut self.entry.name, &self.name, path);
+        describe(&mut self.entry, kind, stat);
+    }
+
+    /// Stores the entry, which has no data.
+    fn put(&mut self, path: &[u8]) -> Result<()> {
+        join_into(&mut self.full, self.volume.path.as_bytes(), path);
+        self.sink.entry(&self.entry, &self.full)?;
+        self.crew.run.observer.member(&self.full);
         Ok(())
     }
 
-    fn warn(&mut self, path: &[u8], reason: impl Into<String>) -> Result<()> {
-        let full = self.full(path);
-        self.warnings.warn(self.run, &full, reason)
+    fn warn(&self, path: &[u8], reason: impl Into<String>) -> Result<()> {
+        self.crew.warn(&self.full_path(path), reason)
+    }
+
+    fn left_out(&self, path: &[u8], reason: &str) {
+        self.crew.run.observer.note(&format!("{}: {reason}", Shown::from(&self.full_path(path))));
     }
 
     fn failed(&self, action: &'static str, path: &[u8], source: io::Error) -> Error {
-        Error::Io { action, path: Shown::from(&self.full(path)), source }
+        let path = path.strip_suffix(b"/").unwrap_or(path);
+        Error::Io { action, path: Shown::from(&self.full_path(path)), source }
     }
 
     fn archive_name(&self, path: &[u8]) -> Vec<u8> {
         join(&self.name, path)
     }
 
-    fn full(&self, path: &[u8]) -> Vec<u8> {
+    fn full_path(&self, path: &[u8]) -> Vec<u8> {
         join(self.volume.path.as_bytes(), path)
     }
 }

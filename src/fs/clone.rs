@@ -15,6 +15,16 @@ use crate::fs::xattrs::is;
 /// What offsets and lengths must be multiples of, in bytes. A filesystem with larger blocks refuses some.
 pub(crate) const CLONE_BLOCK: u64 = 4096;
 
+/// `f_type` of filesystems that may share extents between files: XFS, Btrfs, bcachefs, OCFS2, ZFS.
+const SHARING_MAGIC: [u64; 5] = [0x5846_5342, 0x9123_683e, 0xca45_1a4e, 0x7461_636f, 0x2fc1_2fc1];
+
+/// Whether it is worth a try to clone from one file to the other: both lie on filesystems of a kind that may be able
+/// to. (A Btrfs subvolume has a device number of its own, so that these do not tell whether it is the same.)
+pub(crate) fn may_share(one: &Handle, other: &Handle) -> bool {
+    let kind = |handle: &Handle| rustix::fs::fstatfs(handle).ok().map(|found| found.f_type.cast_unsigned());
+    kind(one).is_some_and(|one| SHARING_MAGIC.contains(&one)) && kind(one) == kind(other)
+}
+
 /// Whether anything can be cloned from one filesystem to another, as far as that is known.
 #[derive(Debug, Default)]
 pub(crate) struct DevicePair {

@@ -261,18 +261,24 @@ impl Handle {
     }
 }
 
-/// `parent` and `name` as one path, for messages.
+/// `parent` and `name` as one path.
 pub(crate) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    if name.is_empty() {
-        return parent.to_vec();
-    }
     let mut path = Vec::with_capacity(parent.len() + 1 + name.len());
+    join_into(&mut path, parent, name);
+    path
+}
+
+/// Like [`join`], in a buffer that is used again.
+pub(crate) fn join_into(path: &mut Vec<u8>, parent: &[u8], name: &[u8]) {
+    path.clear();
     path.extend_from_slice(parent);
+    if name.is_empty() {
+        return;
+    }
     if !parent.is_empty() && !parent.ends_with(b"/") {
         path.push(b'/');
     }
     path.extend_from_slice(name);
-    path
 }
 
 /// The directory that a relative path lies in, and its last name.

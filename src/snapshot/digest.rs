@@ -10,10 +10,18 @@ impl Digest {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&offset.to_le_bytes());
         hasher.update(checksum);
-        let hash = hasher.finalize();
+        let mut limbs = [0; 4];
+        for (limb, bytes) in limbs.iter_mut().zip(hasher.finalize().as_bytes().as_chunks::<8>().0) {
+            *limb = u64::from_le_bytes(*bytes);
+        }
+        self.merge(&Digest(limbs));
+    }
+
+    /// Adds all members that were added to `other`.
+    pub(crate) fn merge(&mut self, other: &Digest) {
         let mut carry = false;
-        for (limb, bytes) in self.0.iter_mut().zip(hash.as_bytes().as_chunks::<8>().0) {
-            (*limb, carry) = limb.carrying_add(u64::from_le_bytes(*bytes), carry);
+        for (limb, more) in self.0.iter_mut().zip(other.0) {
+            (*limb, carry) = limb.carrying_add(more, carry);
         }
     }
 

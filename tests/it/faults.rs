@@ -51,11 +51,18 @@ impl Fault {
     }
 }
 
-/// Runs the program and gives what strace wrote, which is not left in the sandbox.
+/// Runs the program and gives what strace wrote, which is not left in the sandbox. It runs on one processor, where it
+/// uses one thread, so that its calls come in the same order each time.
 fn strace(s: &Sandbox, calls: &str, options: &[&str], args: &[&str]) -> (Run, String) {
     let (log, calls) = (s.path("trace"), format!("trace={calls}"));
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", text(&log), "-e", &calls]).args(options);
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+    let processor = allowed.split([',', '-']).next().unwrap();
+    let mut command = Command::new("taskset");
+    command
+        .args(["-c", processor, "strace"])
+        .args(["-f", "-qq", "-o", text(&log), "-e", &calls])
+        .args(options);
     command.arg(assert_cmd::cargo::cargo_bin!("snapshotter")).args(args);
     let result = (s.run_as(command), fs::read_to_string(&log).unwrap());
     fs::remove_file(log).unwrap();

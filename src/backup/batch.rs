@@ -1,0 +1,109 @@
+//! Members that lie one behind the other in the archive, laid out in a buffer before their data is read: each file's
+//! is read straight to its place, a member is hashed in one go, and all are written with one call.
+
+use std::ops::Range;
+
+use crate::archive::checksum::{Cover, seal};
+use crate::archive::encode::Encoded;
+use crate::archive::padding;
+use crate::archive::ustar::Block;
+use crate::backup::crew::{Crew, Piece, Tally};
+use crate::backup::source::Source;
+use crate::error::Result;
+
+/// How many bytes a batch gets, more or less: few enough to stay in a processor's cache.
+const FULL: usize = 128 << 10;
+/// How many files a batch holds open at most.
+const MOST_FILES: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Batch {
+    at: u64,
+    snapshot_start: u64,
+    bytes: Vec<u8>,
+    members: Vec<Placed>,
+    files: usize,
+}
+
+/// A member whose header blocks are in the buffer, and room for its data behind them.
+#[derive(Debug)]
+struct Placed {
+    start: usize,
+    encoded: Encoded,
+    stored: usize,
+    cover: Cover,
+    source: Option<Source>,
+}
+
+impl Placed {
+    fn data(&self) -> Range<usize> {
+        let start = self.start + self.encoded.length;
+        start..start + self.stored
+    }
+}
+
+impl Batch {
+    /// An empty one that goes to offset `at`, in `buffer`.
+    pub(super) fn new(at: u64, snapshot_start: u64, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Batch { at, snapshot_start, bytes: buffer, members: Vec::new(), files: 0 }
+    }
+
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Where the next member goes.
+    pub(super) fn end(&self) -> u64 {
+        self.at + self.bytes.len() as u64
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.len() >= FULL || self.files >= MOST_FILES
+    }
+
+    pub(super) fn first_block(&self) -> Option<Block> {
+        self.bytes.first_chunk().copied()
+    }
+
+    /// The buffer, to which the next member's header blocks are appended.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// The buffer's last bytes become the header blocks of a member, whose data begins with `opening` and goes on with
+    /// what `source` has.
+    pub(super) fn add(&mut self, encoded: Encoded, cover: Cover, opening: &[u8], source: Option<Source>) {
+        let start = self.bytes.len() - encoded.length;
+        self.bytes.extend_from_slice(opening);
+        let length = source.as_ref().map_or(0, Source::stored);
+        let stored = usize::try_from(length).unwrap_or(usize::MAX);
+        // What a file turns out not to have stays zeros.
+        self.bytes.resize(start + encoded.length + stored + padding(length), 0);
+        self.files += usize::from(source.is_some());
+        self.members.push(Placed { start, encoded, stored, cover, source });
+    }
+
+    /// Reads all files, and seals every member.
+    pub(super) fn read(mut self, crew: &Crew, tally: &mut Tally) -> Result<Piece> {
+        for member in self.members {
+            let data = member.data();
+            if let Some(source) = member.source {
+                crew.run.cancel.check("the archive is as it was")?;
+                source.read_all(&mut self.bytes[data.clone()], crew)?;
+            }
+            let covered = if member.cover == Cover::Header { data.start } else { data.end };
+            let checksum = blake3::hash(&self.bytes[member.start..covered]);
+            seal(&mut self.bytes[member.start..], member.encoded.digits_at, checksum);
+            tally.add_member(self.at + member.start as u64 - self.snapshot_start, &checksum);
+            if member.cover == Cover::Header {
+                tally.unhashed += member.stored as u64;
+            }
+        }
+        Ok(Piece { at: self.at, bytes: self.bytes })
+    }
+}
