@@ -4,6 +4,7 @@ mod attributes;
 mod batch;
 mod crew;
 mod large;
+mod owners;
 mod sink;
 mod source;
 mod tree;
@@ -228,7 +229,7 @@ fn store(
     let mut stored = Vec::new();
     for volume in volumes {
         let (entries, size) = (sink.entries(), sink.size());
-        Tree::new(config, volumes, volume, left_out, crew, sink).store()?;
+        Tree::new(config, volumes, volume, left_out, crew, sink)?.store()?;
         stored.push(SnapshotVolume {
             path: volume.path.to_owned(),
             kind: volume.kind,

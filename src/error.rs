@@ -4,6 +4,7 @@
 
 use std::io;
 
+use crate::fs::ids::Namespace;
 use crate::name::Shown;
 
 /// The result of this library's operations.
@@ -152,6 +153,12 @@ fn way_out(source: &io::Error) -> Option<&'static str> {
         }
         io::ErrorKind::PermissionDenied if source.raw_os_error() == Some(nix::errno::Errno::EPERM as i32) => {
             Some("run as root, and see with `lsattr` whether it is immutable")
+        }
+        io::ErrorKind::PermissionDenied if Namespace::of_this_process().is_ok_and(|here| here.confines()) => {
+            Some(
+                "root of this user namespace is another user of the host, to whom it is closed: `chown` it there, or run \
+             with `docker run --userns=host`",
+            )
         }
         io::ErrorKind::PermissionDenied => Some("run as root, or as a user that may"),
         _ => None,

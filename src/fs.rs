@@ -7,6 +7,7 @@ pub(crate) mod clone;
 pub(crate) mod descent;
 pub(crate) mod file;
 pub(crate) mod handle;
+pub(crate) mod ids;
 pub(crate) mod listing;
 pub(crate) mod lock;
 pub(crate) mod mounts;

@@ -9,6 +9,7 @@ use crate::archive::entry::{Entry, Kind as EntryKind};
 use crate::backup::OpenVolume;
 use crate::backup::attributes::{describe, read_xattrs};
 use crate::backup::crew::Crew;
+use crate::backup::owners::Owners;
 use crate::backup::sink::Sink;
 use crate::backup::source::Source;
 use crate::config::Config;
@@ -44,6 +45,7 @@ pub(super) struct Tree<'a, 'b> {
     entry: Entry,
     full: Vec<u8>,
     buffer: ListingBuffer,
+    owners: Owners,
 }
 
 /// The name under which a file with several names was stored.
@@ -68,8 +70,8 @@ impl<'a, 'b> Tree<'a, 'b> {
         left_out: &'a [FileId],
         crew: &'a Crew<'a>,
         sink: &'a mut Sink<'b>,
-    ) -> Self {
-        Tree {
+    ) -> Result<Self> {
+        Ok(Tree {
             name: under(&config.prefix, volume.id),
             config,
             volumes,
@@ -83,10 +85,16 @@ impl<'a, 'b> Tree<'a, 'b> {
             entry: Entry::new(Vec::new(), EntryKind::File),
             full: Vec::new(),
             buffer: ListingBuffer::default(),
-        }
+            owners: Owners::new()?,
+        })
     }
 
     pub(super) fn store(mut self) -> Result<()> {
+        self.members()?;
+        self.owners.report(self.crew)
+    }
+
+    fn members(&mut self) -> Result<()> {
         let stat = self.volume.handle.stat().context("look at", self.volume.path)?;
         self.mount = stat.mount;
         let root = self.volume.handle.duplicate().context("open", self.volume.path)?;
@@ -322,6 +330,7 @@ impl<'a, 'b> Tree<'a, 'b> {
             Ok(())
         })?;
         read.map_err(|source| self.failed("read the extended attributes of", path, source))?;
+        self.owners.look(&self.entry, handle, || join(self.volume.path.as_bytes(), path));
         unreadable.into_iter().try_for_each(|reason| self.warn(path, reason))
     }
 

@@ -71,6 +71,13 @@ pub(crate) fn from_text(text: &[u8]) -> Option<Vec<u8>> {
     Some(raw)
 }
 
+/// Whether the text has a user or group by the number that stands for none: what the kernel shows of one that is not
+/// mapped in this user namespace.
+pub(crate) fn names_nobody(text: &[u8]) -> bool {
+    let mut fields = text.split(|&byte| byte == b':' || byte == b',');
+    fields.any(|field| field == NO_ID.to_string().as_bytes())
+}
+
 fn bits(letters: &str) -> Option<u16> {
     let letters = <[u8; 3]>::try_from(letters.as_bytes()).ok()?;
     let mut bits = 0;
@@ -95,6 +102,12 @@ mod tests {
         assert_eq!(raw.len(), 4 + 6 * 8);
         assert_eq!(&raw[..12], b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff");
         assert_eq!(to_text(&raw).as_deref(), Some(text));
+    }
+
+    #[test]
+    fn the_number_of_nobody_is_noticed() {
+        assert!(names_nobody(b"user::rwx,user:1:r--,group:4294967295:r-x,mask::rwx"));
+        assert!(!names_nobody(b"user::rwx,user:42949672950:r--,group:4294967294:r-x"));
     }
 
     #[test]

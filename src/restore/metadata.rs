@@ -8,6 +8,7 @@ use nix::errno::Errno;
 
 use crate::archive::entry::Entry;
 use crate::error::{Context, Error, Result, reason};
+use crate::fs::ids::Namespace;
 use crate::fs::xattrs::{ACL_ACCESS, ACL_DEFAULT, Xattr, is};
 use crate::fs::{Handle, Kind, acl};
 use crate::name::Shown;
@@ -73,7 +74,7 @@ impl Metadata {
     ) -> Result<()> {
         let before = handle.stat().context("look at", path)?;
         if let Some((uid, gid)) = self.owner.filter(|&owner| owner != (before.uid, before.gid)) {
-            handle.set_owner(uid, gid).map_err(|source| owner_refused(path, source))?;
+            handle.set_owner(uid, gid).map_err(|source| owner_refused(path, (uid, gid), source))?;
         }
         if !fresh {
             self.remove_others(handle, path, warn)?;
@@ -130,11 +131,18 @@ impl Metadata {
     }
 }
 
-fn owner_refused(path: &[u8], source: io::Error) -> Error {
+fn owner_refused(path: &[u8], (uid, gid): (u32, u32), source: io::Error) -> Error {
     let path = Shown::from(path);
     if is(&source, Errno::EPERM) {
         let hint =
             "run as root (in docker with CAP_CHOWN), or leave owners as they are with --no-owner".to_owned();
+        return Error::IoHint { action: "set the owner of", path, source, hint };
+    }
+    if is(&source, Errno::EINVAL) && Namespace::of_this_process().is_ok_and(|here| !here.maps(uid, gid)) {
+        let hint = format!(
+            "{uid}:{gid} is not mapped in this user namespace: run with `docker run --userns=host`, or leave owners as \
+             they are with --no-owner"
+        );
         return Error::IoHint { action: "set the owner of", path, source, hint };
     }
     Error::Io { action: "set the owner of", path, source }

@@ -21,5 +21,6 @@ mod crash;
 mod extraction;
 mod faults;
 mod history;
+mod namespaces;
 mod others;
 mod round_trip;

@@ -1,0 +1,94 @@
+//! Owners that a user namespace hides from a backup: the archive gets the overflow id in their place, and that is
+//! said, once a volume, since it often is so for all of its files.
+
+use crate::archive::entry::Entry;
+use crate::backup::crew::Crew;
+use crate::error::{Context, Result};
+use crate::fs::ids::{Namespace, Owner};
+use crate::fs::{Handle, acl};
+use crate::name::Shown;
+
+/// The files of one volume whose owners may not be what they seem.
+#[derive(Debug)]
+pub(super) struct Owners {
+    /// `None` where every id is mapped, and there is nothing to ask.
+    namespace: Option<Namespace>,
+    unmapped: Tally,
+    unsure: Tally,
+}
+
+/// How many files, and the path of the first.
+#[derive(Debug, Default)]
+struct Tally {
+    count: u64,
+    first: Vec<u8>,
+}
+
+impl Owners {
+    pub(super) fn new() -> Result<Self> {
+        let namespace = Namespace::of_this_process().context("read", "/proc/self/uid_map")?;
+        let namespace = (!namespace.is_whole()).then_some(namespace);
+        Ok(Owners { namespace, unmapped: Tally::default(), unsure: Tally::default() })
+    }
+
+    /// Looks at one file, whose `entry` has its owner, mode and ACLs; `full` gives its path.
+    pub(super) fn look(&mut self, entry: &Entry, handle: &Handle, full: impl FnOnce() -> Vec<u8>) {
+        let Some(namespace) = &self.namespace else { return };
+        let id = |id: u64| u32::try_from(id).unwrap_or(u32::MAX);
+        let acls = [&entry.acl_access, &entry.acl_default];
+        let owner = if acls.into_iter().flatten().any(|text| acl::names_nobody(text)) {
+            Owner::Unmapped
+        } else {
+            namespace.owner(handle, id(entry.uid), id(entry.gid), entry.mode)
+        };
+        match owner {
+            Owner::Real => {}
+            Owner::Unmapped => self.unmapped.count(full),
+            Owner::Unsure => self.unsure.count(full),
+        }
+    }
+
+    /// Says what was found.
+    pub(super) fn report(&self, crew: &Crew) -> Result<()> {
+        let Some(namespace) = &self.namespace else { return Ok(()) };
+        if self.unmapped.count > 0 {
+            let reason = format!(
+                "{} an owner, a group or an ACL that this user namespace does not map, and the snapshot has the id \
+                 that the system shows instead: change the owner on the host, or back up and restore with \
+                 `docker run --userns=host`",
+                self.unmapped.these("has", "have"),
+            );
+            crew.warn(&self.unmapped.first, reason)?;
+        }
+        if self.unsure.count > 0 {
+            let reason = format!(
+                "{} stored with an owner or group that may stand for one that this user namespace does not map",
+                self.unsure.these("is", "are"),
+            );
+            if namespace.can_tell() {
+                crew.run.observer.note(&format!("{}: {reason}", Shown::from(&self.unsure.first)));
+            } else {
+                let reason = format!("{reason}: grant CAP_DAC_OVERRIDE, by which it can be told");
+                crew.warn(&self.unsure.first, reason)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Tally {
+    fn count(&mut self, full: impl FnOnce() -> Vec<u8>) {
+        if self.count == 0 {
+            self.first = full();
+        }
+        self.count += 1;
+    }
+
+    fn these(&self, one: &str, several: &str) -> String {
+        match self.count {
+            1 => format!("it {one}"),
+            2 => format!("it and another file of this volume {several}"),
+            count => format!("it and {} other files of this volume {several}", count - 1),
+        }
+    }
+}
