@@ -2,7 +2,8 @@
 # Runs the image against the Docker Engine: makes it, an application and a database server (all FROM scratch, so that
 # nothing is pulled), runs tests/e2e, and removes every container, volume, network and image of this run again, however it
 # ends. All of them carry one label. Needs root, since the tests look into volumes, and Debian's busybox-static; the test
-# of PostgreSQL needs Debian's postgresql-15.
+# of PostgreSQL needs Debian's postgresql-15. Beside the machine's engine a second one runs, with userns-remap, which keeps
+# everything to itself (scripts/remapped-engine.sh).
 #
 #   scripts/e2e.sh [ARGUMENTS OF THE TEST BINARY]
 set -euo pipefail
@@ -14,6 +15,10 @@ images=snapshotter-e2e-$$
 export SNAPSHOTTER_E2E_IMAGE=$images/snapshotter SNAPSHOTTER_E2E_APP=$images/app
 postgres=/usr/lib/postgresql/15
 context=$(mktemp -d)
+# The root of a remapped engine has to come by its directory.
+remapped=$(mktemp -d)
+chmod 711 "$remapped"
+remapped_pid=
 
 # shellcheck disable=SC2317,SC2329 # called by the trap
 clean() {
@@ -29,7 +34,18 @@ clean() {
   for _ in 1 2 3 4 5 6 7 8; do
     docker images --all --quiet --filter "label=$SNAPSHOTTER_E2E_LABEL" | sort -u | xargs -r docker rmi --force >/dev/null 2>&1 && break
   done
-  rm -rf -- "${context:?}" "$context.log"
+  stop_remapped
+  rm -rf -- "${context:?}" "$context.log" "${remapped:?}" "$remapped.log"
+}
+
+# shellcheck disable=SC2317,SC2329 # called by the trap
+stop_remapped() {
+  [ -n "$remapped_pid" ] || return 0
+  docker --host "unix://$remapped/docker.sock" ps --all --quiet 2>/dev/null |
+    xargs -r docker --host "unix://$remapped/docker.sock" rm --force --volumes >/dev/null
+  # It ends its containerd, and with the last of them go their namespaces, and what is mounted or made there.
+  kill "$remapped_pid" 2>/dev/null
+  wait "$remapped_pid" 2>/dev/null
 }
 trap clean EXIT
 trap 'exit 130' INT TERM
@@ -85,10 +101,30 @@ USER postgres
 END
 }
 
+# A second engine, with userns-remap and the images of the tests. Where there can be none, the tests that need it say so.
+remapped_engine() {
+  local host=unix://$remapped/docker.sock
+  # With this script it ends, however that is killed.
+  setpriv --pdeathsig TERM scripts/remapped-engine.sh "$remapped" >"$remapped.log" 2>&1 &
+  remapped_pid=$!
+  for _ in $(seq 300); do
+    if docker --host "$host" version >/dev/null 2>&1; then
+      docker save "$SNAPSHOTTER_E2E_IMAGE" "$SNAPSHOTTER_E2E_APP" | docker --host "$host" load --quiet >/dev/null
+      export SNAPSHOTTER_E2E_REMAPPED=$host
+      return
+    fi
+    kill -0 "$remapped_pid" 2>/dev/null || break
+    sleep 0.2
+  done
+  echo 'no engine with userns-remap could be started:' >&2
+  tail -n 5 "$remapped.log" >&2
+}
+
 scripts/image.sh "$SNAPSHOTTER_E2E_IMAGE" --label "$SNAPSHOTTER_E2E_LABEL"
 application
 if [ -x "$postgres/bin/postgres" ]; then
   export SNAPSHOTTER_E2E_POSTGRES=$images/postgres
   database
 fi
+remapped_engine
 cargo test --locked --test e2e -- --ignored "$@"

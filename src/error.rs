@@ -154,13 +154,17 @@ fn way_out(source: &io::Error) -> Option<&'static str> {
         io::ErrorKind::PermissionDenied if source.raw_os_error() == Some(nix::errno::Errno::EPERM as i32) => {
             Some("run as root, and see with `lsattr` whether it is immutable")
         }
-        io::ErrorKind::PermissionDenied if Namespace::of_this_process().is_ok_and(|here| here.confines()) => {
-            Some(
-                "root of this user namespace is another user of the host, to whom it is closed: `chown` it there, or run \
-             with `docker run --userns=host`",
-            )
+        io::ErrorKind::PermissionDenied => {
+            Some(closed_to_root().unwrap_or("run as root, or as a user that may"))
         }
-        io::ErrorKind::PermissionDenied => Some("run as root, or as a user that may"),
         _ => None,
     }
+}
+
+/// What helps against a permission that root does not have, if that is for the user namespace it is root of.
+pub(crate) fn closed_to_root() -> Option<&'static str> {
+    Namespace::of_this_process().is_ok_and(|here| here.confines()).then_some(
+        "root of this user namespace is another user of the host, to whom it is closed: `chown` it there, or run with \
+         `docker run --userns=host`",
+    )
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::archive::ustar::Block;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, closed_to_root};
 use crate::fs::{FileId, Handle, Kind, StoreFile};
 use crate::name::Shown;
 
@@ -137,7 +137,7 @@ fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
     opened.map_err(|source| {
         let hint = match source.kind() {
             io::ErrorKind::ReadOnlyFilesystem => "mount the archive without `:ro`".to_owned(),
-            _ => format!("{action} it as a user that may"),
+            _ => closed_to_root().map_or_else(|| format!("{action} it as a user that may"), str::to_owned),
         };
         Error::IoHint { action, path: name.clone(), source, hint }
     })

@@ -30,7 +30,7 @@ mod support {
     pub(crate) mod tree;
 
     pub(crate) use compare::Picture;
-    pub(crate) use engine::{Engine, with_engine};
+    pub(crate) use engine::{Engine, with_engine, with_remapped_engine};
     pub(crate) use run::Run;
     pub(crate) use tree::Tree;
 }
@@ -44,3 +44,4 @@ mod image;
 mod interrupted;
 mod mounts;
 mod readme;
+mod remapped;

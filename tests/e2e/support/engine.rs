@@ -4,8 +4,11 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -44,7 +47,9 @@ pub(crate) struct Engine {
     app: String,
     run_label: String,
     label: String,
-    directory: tempfile::TempDir,
+    directory: Rc<tempfile::TempDir>,
+    /// Its socket, unless it is the engine that docker finds by itself.
+    host: Option<String>,
 }
 
 /// Runs a test with the engine. `scripts/e2e.sh` says which images to use; without it there is nothing to test.
@@ -62,9 +67,37 @@ pub(crate) fn with_engine(test: impl FnOnce(&Engine)) {
     let run = run_label.rsplit('=').next().unwrap_or_default();
     let name = format!("sn-e2e-{run}-{}", TESTS.fetch_add(1, Ordering::Relaxed));
     let directory = tempfile::Builder::new().prefix("snapshotter-e2e-").tempdir().unwrap();
-    let engine = Engine { image, app, run_label, label: name, directory };
+    let engine = Engine { image, app, run_label, label: name, directory: Rc::new(directory), host: None };
     fs::write(engine.archive(), [0; 1024]).unwrap();
     test(&engine);
+}
+
+/// Runs a test with two engines that share a directory of the host's: the ordinary one, and one with
+/// `--userns-remap`, which `scripts/e2e.sh` starts where it can. In CI it must be there.
+#[track_caller]
+pub(crate) fn with_remapped_engine(test: impl FnOnce(&Engine, &Engine)) {
+    with_engine(|ordinary| {
+        let Ok(host) = env::var("SNAPSHOTTER_E2E_REMAPPED") else {
+            assert!(
+                env::var_os("CI").is_none(),
+                "no remapped engine could be started, and in CI nothing is skipped"
+            );
+            let _ =
+                writeln!(io::stderr(), "skipped: a test of userns-remap: no such engine could be started");
+            return;
+        };
+        // Its root is another user of the host's, who has to come by here.
+        fs::set_permissions(ordinary.directory.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        let remapped = Engine {
+            image: ordinary.image.clone(),
+            app: ordinary.app.clone(),
+            run_label: ordinary.run_label.clone(),
+            label: ordinary.label.clone(),
+            directory: Rc::clone(&ordinary.directory),
+            host: Some(host),
+        };
+        test(ordinary, &remapped);
+    });
 }
 
 impl Engine {
@@ -101,6 +134,9 @@ impl Engine {
     pub(crate) fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new("docker");
         command.args(args).stdin(Stdio::null()).current_dir(self.directory.path());
+        if let Some(host) = &self.host {
+            command.env("DOCKER_HOST", host);
+        }
         command
     }
 

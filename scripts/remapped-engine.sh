@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# A Docker Engine of its own with `--userns-remap`, for the tests. It shares nothing with the machine's engine: it has mount
+# and network namespaces, a bridge, a containerd, directories and a socket of its own, and sees no configuration of
+# the other's. Needs root.
+#
+#   scripts/remapped-engine.sh DIRECTORY    runs dockerd in the foreground until SIGTERM; its socket is DIRECTORY/docker.sock
+#
+# The directory must be empty, and its parents searchable for everyone. Root of its containers is 200000 on the host.
+set -euo pipefail
+
+directory=$(realpath "${1:?a directory}")
+if [ "${2:-}" != inside ]; then
+  [ -z "$(ls -A "$directory")" ] || { echo "$directory is not empty" >&2; exit 1; }
+  chmod 711 "$directory"
+  # No --fork: the process that is started here is dockerd in the end, and can be stopped by its id.
+  exec unshare --mount --net "$0" "$directory" inside "$(readlink /proc/self/ns/net)" "$(readlink /proc/self/ns/mnt)"
+fi
+
+# dockerd changes bridges and firewall of the network it runs in, and would do so to the machine's.
+if [ "$(readlink /proc/self/ns/net)" = "${3:?}" ] || [ "$(readlink /proc/self/ns/mnt)" = "${4:?}" ]; then
+  echo 'these are the namespaces of the machine' >&2
+  exit 1
+fi
+
+# Docker takes the ranges from these files, which are the machine's. Everyone has a user and a group named daemon.
+echo 'daemon:200000:65536' >"$directory/subids"
+for file in /etc/subuid /etc/subgid; do mount --bind "$directory/subids" "$file"; done
+for hidden in /etc/docker /run/docker /var/lib/docker; do
+  if [ -d "$hidden" ]; then mount -t tmpfs -o mode=700 tmpfs "$hidden"; fi
+done
+
+ip link set lo up
+ip link add name remapped0 type bridge
+ip address add 198.18.0.1/24 dev remapped0
+cd /
+mkdir "$directory/data" "$directory/exec"
+echo '{}' >"$directory/daemon.json"
+# The storage driver that works everywhere; the images of the tests are small.
+exec dockerd --userns-remap daemon:daemon --host "unix://$directory/docker.sock" --config-file "$directory/daemon.json" \
+  --data-root "$directory/data" --exec-root "$directory/exec" --pidfile "$directory/pid" \
+  --bridge remapped0 --iptables=false --ip6tables=false --storage-driver vfs --log-level warn
