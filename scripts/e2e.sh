@@ -46,6 +46,12 @@ stop_remapped() {
   # It ends its containerd, and with the last of them go their namespaces, and what is mounted or made there.
   kill "$remapped_pid" 2>/dev/null
   wait "$remapped_pid" 2>/dev/null
+  # Where the engine could not end its containers, their shims outlive it; the path of its socket is theirs alone.
+  local shim
+  for shim in $(pgrep -f -- "-address $remapped/exec/"); do
+    pkill -KILL -P "$shim"
+    kill -KILL "$shim"
+  done
 }
 trap clean EXIT
 trap 'exit 130' INT TERM
