@@ -1,7 +1,7 @@
 # `make demo` and `make test` need a Rust toolchain (cargo, rustc and a C linker) and nothing else. What another tool
 # would add is left out with a line that says so; with CI=true a missing tool is an error.
 
-.PHONY: help build demo test image e2e lint fmt clippy doc cargo-test go-test deny
+.PHONY: help build demo test image e2e bench bench-smoke lint fmt clippy doc cargo-test go-test deny
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -19,7 +19,7 @@ have = if ! $(1) >/dev/null 2>&1; then \
 help: ## shows this help
 	@echo "usage: make TARGET"
 	@echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1:\2/p' Makefile | awk -F: '{ printf "%-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1:\2/p' Makefile | awk -F: '{ printf "%-11s %s\n", $$1, $$2 }'
 
 demo: ## backs volumes up, damages them, restores them, and shows that all is back
 	@demo/run.sh
@@ -37,6 +37,14 @@ image: ## builds the image from a binary made here, without pulling anything (De
 e2e: ## runs the image against the Docker Engine
 	@$(call have,docker version,the tests against the Docker Engine (none is running)); \
 	set -x; scripts/e2e.sh
+
+bench: build ## measures beside GNU tar, bsdtar and busybox (docs/performance.md); ARGS="--only small" for a part
+	@$(call have,python3 --version,the benchmark (Python 3 is not installed)); \
+	set -x; benches/peers $(ARGS)
+
+bench-smoke: build ## runs the benchmark on little data, and checks that it would notice wrong results
+	@$(call have,python3 --version,the benchmark (Python 3 is not installed)); \
+	set -x; benches/smoke
 
 fmt:
 	@$(call have,$(CARGO) fmt --version,cargo fmt (rustup component add rustfmt)); \

@@ -1,0 +1,1 @@
+"""What benches/peers is made of: the data, the tools, the timing, the checks and the tables."""
