@@ -13,7 +13,8 @@ POOL_SIZE = 32 << 20
 PIECE = 1 << 20
 MTIME = 1_600_000_000  # seconds; files are up to three years younger
 MODES = [0o644] * 12 + [0o600] * 4 + [0o755] * 3 + [0o440]
-OWNERS = [(0, 0)] * 3 + [(1000, 1000)] * 5 + [(33, 33), (999, 998)]
+# Of a directory at the root, and of all below it. Most volumes have one or two owners, which no name is known of.
+OWNERS = [(1000, 1000)] * 5 + [(999, 998)]
 WORDS = """account agent archive asset audit avatar backup base batch block branch build bundle cache catalog chart
 chunk client cluster commit config content cursor daily data dead delta draft event export feed field fixture graph
 group head history image import inbox index input item journal key label layer ledger lib link locale log main
@@ -37,6 +38,7 @@ class Maker:
         self.random = random.Random(f"{SEED} {name}")
         self.pool = pool()
         self.count = 0
+        self.owner = OWNERS[0]
 
     def write(self, handle, size):
         """Writes `size` bytes that no other file has, as far as they have room for a number."""
@@ -56,7 +58,7 @@ class Maker:
         self.write(handle, size)
         if attributes:
             if os.geteuid() == 0:
-                os.fchown(handle, *self.random.choice(OWNERS))
+                os.fchown(handle, *self.owner)
             os.fchmod(handle, self.random.choice(MODES))
             self.touch(handle)
         os.close(handle)
@@ -66,26 +68,40 @@ class Maker:
         os.utime(path, ns=(time, time))
 
     def folders(self, root, count):
-        """Directories of up to six levels, most of them shallow, without attributes yet."""
-        made = [(root, 0)]
+        """Directories of up to six levels, most of them shallow. Returns those at the root, and of each all below it."""
+        made = [(root, 0, None)]
+        families = {}
         for number in range(count):
-            parent, depth = self.random.choice(made[-200:] if number % 3 else made)
+            parent, depth, family = self.random.choice(made[-200:] if number % 3 else made)
             if depth == 6:
-                parent, depth = root, 0
+                parent, depth, family = made[0]
             path = f"{parent}/{self.random.choice(WORDS)}-{number}"
             os.mkdir(path, 0o755)
-            made.append((path, depth + 1))
-        return [path for path, _ in made]
+            family = family or path
+            families.setdefault(family, []).append(path)
+            made.append((path, depth + 1, family))
+        return families
 
     def tree(self, root, sizes, per_folder=15, attributes=True):
-        """Files of the given sizes, about `per_folder` in a directory."""
+        """Files of the given sizes, about `per_folder` in a directory, made directory by directory."""
         os.mkdir(root, 0o755)
-        folders = self.folders(root, len(sizes) // per_folder)
-        choose, words, endings = self.random.choice, WORDS, ENDINGS
-        for number, size in enumerate(sizes):
-            self.file(f"{choose(folders)}/{choose(words)}_{number:x}{choose(endings)}", size, attributes)
+        families = self.folders(root, len(sizes) // per_folder)
+        folders = [folder for family in families.values() for folder in family]
+        owners = {folder: self.random.choice(OWNERS) for folder in families}
+        owner = {folder: owners[family] for family, members in families.items() for folder in members}
+        counts = [0] * len(folders)
+        for _ in sizes:
+            counts[int(self.random.random() * len(folders))] += 1
+        sizes = iter(enumerate(sizes))
+        for folder, count in zip(folders, counts):
+            self.owner = owner[folder]
+            for _ in range(count):
+                number, size = next(sizes)
+                name = f"{self.random.choice(WORDS)}_{number:x}{self.random.choice(ENDINGS)}"
+                self.file(f"{folder}/{name}", size, attributes)
         for folder in reversed(folders):
             self.touch(folder)
+        self.touch(root)
 
     def flat(self, root, count, size):
         """A few large files in one directory."""
