@@ -3,6 +3,7 @@
 
 pub(crate) mod append;
 pub(crate) mod checksum;
+pub(crate) mod chunk;
 pub(crate) mod content;
 pub(crate) mod decode;
 pub(crate) mod encode;

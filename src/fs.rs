@@ -2,7 +2,6 @@
 //! one name at a time and never through a symbolic link, so that no path string is ever resolved twice.
 
 pub(crate) mod acl;
-#[allow(dead_code, reason = "what calls it follows")]
 pub(crate) mod clone;
 pub(crate) mod descent;
 pub(crate) mod file;

@@ -1,6 +1,8 @@
 //! One restore: a snapshot's volumes, staged, checked, and swapped for what is in the volumes now.
 
 mod beside;
+mod content;
+mod crew;
 mod dry_run;
 mod extract;
 mod files;
@@ -17,6 +19,7 @@ mod survey;
 mod swap;
 mod target;
 mod wanted;
+mod worker;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;

@@ -45,8 +45,8 @@ impl Time {
         }
         // One more than the largest `i64` fits: the most negative time has that magnitude.
         let secs = i128::from(secs.parse::<u64>().ok()?);
-        let digits = &fraction[..fraction.len().min(9)];
-        let nanos = format!("{digits:0<9}").parse::<u32>().ok()?;
+        let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
+        let nanos = digits.fold(0, |nanos, digit| nanos * 10 + u32::from(digit - b'0'));
         let (secs, nanos) = match (negative, nanos) {
             (false, nanos) => (secs, nanos),
             (true, 0) => (-secs, 0),

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::archive::chunk::Chunks;
 use crate::archive::content::Content;
+use crate::archive::decode::Head;
 use crate::archive::end::Tail;
 use crate::archive::open::Reader;
-use crate::archive::walk::{Member, Step, Walk};
+use crate::archive::walk::{CHUNK, Member, Step, Walk};
 use crate::error::Result;
 use crate::name::Shown;
 use crate::observer::{Phase, Run};
@@ -69,8 +71,8 @@ pub fn members(
         let Step::Member(member) = walk.step()? else { break };
         run.cancel.check("nothing was changed")?;
         let is_close = member.start == snapshot.close;
-        if !snapshot.is_go() || is_close || snapshot.layout.locate(&member.entry.name).is_some() {
-            each(&member)?;
+        if !snapshot.is_go() || is_close || snapshot.layout.locate(member.name).is_some() {
+            each(&member.to_member())?;
         }
     }
     Ok(snapshot)
@@ -158,10 +160,10 @@ fn snapshot_members(
 ) -> Result<(u64, u64)> {
     let (mut checked, mut unhashed) = (0, 0);
     let mut buffer = vec![0; 1 << 20];
-    let mut walk = Walk::new(Arc::clone(reader), snapshot.start);
+    let mut walk = Walk::with_data(Arc::clone(reader), snapshot.start, Chunks::new(2, CHUNK));
     while walk.position() < snapshot.end {
         let Step::Member(member) = walk.step()? else { break };
-        let place = snapshot.layout.locate(&member.entry.name);
+        let place = snapshot.layout.locate(member.name);
         if snapshot.is_go() {
             unhashed += place.map_or(0, |_| member.stored);
             continue;
@@ -173,28 +175,20 @@ fn snapshot_members(
             Some(_) => checked += member.stored,
             None => unhashed += member.stored,
         }
-        if let Err(error) = check(reader, snapshot, &member, walk.header(), &mut buffer, run) {
+        if let Err(error) = check(reader, snapshot, &member, &mut buffer, run) {
             problems.push(problem_of(error)?);
         }
-        run.observer.member(&member.entry.name);
+        run.observer.member(member.name);
     }
     Ok((checked, unhashed))
 }
 
-fn check(
-    reader: &Reader,
-    snapshot: &Snapshot,
-    member: &Member,
-    header: &[u8],
-    buffer: &mut [u8],
-    run: &Run,
-) -> Result<()> {
-    let content = Content::new(reader, member, header);
-    let is_list =
-        member.entry.name == under(&snapshot.prefix, VOLUMES_DATA) && member.end() == snapshot.close;
+fn check(reader: &Reader, snapshot: &Snapshot, member: &Head, buffer: &mut [u8], run: &Run) -> Result<()> {
+    let content = Content::new(reader, member, member.header);
+    let is_list = member.name == under(&snapshot.prefix, VOLUMES_DATA) && member.end() == snapshot.close;
     if is_list {
         check_list(reader, snapshot, member).map_err(|reason| content.damaged(&reason))?;
-    } else if member.start != snapshot.close && snapshot.layout.locate(&member.entry.name).is_none() {
+    } else if member.start != snapshot.close && snapshot.layout.locate(member.name).is_none() {
         return Err(content.damaged("it belongs to no volume"));
     }
     content.check(buffer, |count| {
@@ -204,7 +198,7 @@ fn check(
 }
 
 /// The list that the Go program reads must say what `snapshot.json` says.
-fn check_list(reader: &Reader, snapshot: &Snapshot, member: &Member) -> Result<(), String> {
+fn check_list(reader: &Reader, snapshot: &Snapshot, member: &Head) -> Result<(), String> {
     let mut text =
         vec![0; usize::try_from(member.stored.min(crate::snapshot::MAX_CLOSING_FILE)).unwrap_or(0)];
     reader.read_exact(&mut text, member.data()).map_err(|error| error.to_string())?;

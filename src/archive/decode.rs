@@ -1,93 +1,215 @@
-//! From a member's header blocks to its [`Entry`], whichever program wrote them: v7, ustar, GNU and pax headers, and
-//! GNU's sparse formats (POSIX, "pax Interchange Format"; GNU tar manual, "Basic Tar Format").
+//! From a member's header blocks to what they say, whichever program wrote them: v7, ustar, GNU and pax headers, and
+//! GNU's sparse formats (POSIX, "pax Interchange Format"; GNU tar manual, "Basic Tar Format"). Of millions of members
+//! most are only looked at, so a [`Head`] borrows from the header blocks and takes no memory of its own.
+
+use std::sync::Arc;
 
 use crate::archive::checksum::Checksum;
+use crate::archive::chunk::Chunk;
 use crate::archive::entry::{Entry, Kind, Sparse};
+use crate::archive::padded;
 use crate::archive::pax::{self, Record};
-use crate::archive::ustar::{Block, Parsed, flag};
+use crate::archive::ustar::{Block, Parsed, flag, text};
 use crate::archive::walk::Member;
 use crate::time::Time;
 
-/// What the headers before a member's own say of it.
+/// What the headers before a member's own say of it, as places in its header blocks.
 #[derive(Debug, Default)]
 pub(super) struct Extensions {
-    /// Where in the header blocks the records of each extended header lie.
+    /// The records of each extended header.
     pub(super) pax: Vec<(usize, usize)>,
     pub(super) pax_name_is_ours: bool,
-    pub(super) name: Option<Vec<u8>>,
-    pub(super) link: Option<Vec<u8>>,
+    pub(super) name: Option<(usize, usize)>,
+    pub(super) link: Option<(usize, usize)>,
 }
 
 impl Extensions {
     pub(super) fn is_empty(&self) -> bool {
         self.pax.is_empty() && self.name.is_none() && self.link.is_none()
     }
+
+    pub(super) fn clear(&mut self) {
+        self.pax.clear();
+        (self.pax_name_is_ours, self.name, self.link) = (false, None, None);
+    }
 }
 
-/// Decodes the member at `start` from its header blocks, the last of which is `block`, its own.
+/// A member and where it lies, as long as the walk stays at it. All that can be malformed was looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head<'w> {
+    /// As in [`Entry`], and so are those that follow.
+    pub(crate) name: &'w [u8],
+    pub(crate) kind: Kind,
+    pub(crate) mode: u32,
+    pub(crate) uid: u64,
+    pub(crate) gid: u64,
+    pub(crate) mtime: Time,
+    pub(crate) size: u64,
+    pub(crate) link: &'w [u8],
+    pub(crate) device: (u32, u32),
+    /// Whether a sparse member's format is the one that is extracted.
+    pub(crate) sparse: Option<bool>,
+    /// It has extended attributes or ACLs, which [`Head::to_member`] decodes.
+    pub(crate) has_attributes: bool,
+    /// Offset of its first header block.
+    pub(crate) start: u64,
+    /// Its header blocks.
+    pub(crate) header: &'w [u8],
+    /// Length of its stored data, without padding.
+    pub(crate) stored: u64,
+    pub(crate) checksum: Option<Checksum>,
+    pub(super) extensions: &'w Extensions,
+    pub(super) chunk: &'w Arc<Chunk>,
+    /// Where in the chunk its header blocks begin.
+    pub(super) at: usize,
+}
+
+impl<'w> Head<'w> {
+    /// Offset of its stored data.
+    pub(crate) fn data(&self) -> u64 {
+        self.start + self.header.len() as u64
+    }
+
+    /// Offset of what follows it.
+    pub(crate) fn end(&self) -> u64 {
+        // The walk has checked both against the archive's length.
+        self.data() + padded(self.stored).unwrap_or(self.stored)
+    }
+
+    /// What was read of the archive with this member in it, and where its header blocks begin there.
+    pub(crate) fn place(&self) -> (&'w Arc<Chunk>, usize) {
+        (self.chunk, self.at)
+    }
+
+    /// Its stored data and padding, if that was read too.
+    pub(crate) fn held_data(&self) -> Option<&'w [u8]> {
+        let length = usize::try_from(self.end() - self.data()).ok()?;
+        let from = self.at + self.header.len();
+        self.chunk.bytes().get(from..from.checked_add(length)?)
+    }
+
+    /// All of it, to keep.
+    pub(crate) fn to_member(self) -> Member {
+        let mut entry = Entry::new(self.name.to_vec(), self.kind);
+        entry.mode = self.mode;
+        entry.uid = self.uid;
+        entry.gid = self.gid;
+        entry.mtime = self.mtime;
+        entry.size = self.size;
+        entry.link = self.link.to_vec();
+        entry.device = self.device;
+        entry.sparse = self.sparse.map(|known| if known { Sparse::Map(None) } else { Sparse::Foreign });
+        if self.has_attributes {
+            for &(from, to) in &self.extensions.pax {
+                // They were all well-formed when the walk came by.
+                pax::records(&self.header[from..to])
+                    .flatten()
+                    .for_each(|record| attribute(&mut entry, &record));
+            }
+            keep_last_of_each(&mut entry.xattrs);
+        }
+        let header_len = self.header.len() as u64;
+        Member { entry, start: self.start, header_len, stored: self.stored, checksum: self.checksum }
+    }
+}
+
+/// Where a member's blocks are.
+pub(super) struct Blocks<'w> {
+    pub(super) start: u64,
+    pub(super) header: &'w [u8],
+    /// Where its own header block begins, behind the extended ones.
+    pub(super) own: usize,
+    pub(super) extensions: &'w Extensions,
+    pub(super) chunk: &'w Arc<Chunk>,
+    pub(super) at: usize,
+}
+
+/// Decodes a member. A name that is stored in two parts is put together in `joined`.
 ///
 /// # Errors
 /// What is malformed.
-pub(super) fn decode(
-    header: &[u8],
-    start: u64,
-    block: &Block,
-    extensions: &Extensions,
-) -> Result<Member, String> {
+pub(super) fn decode<'w>(blocks: &Blocks<'w>, joined: &'w mut Vec<u8>) -> Result<Head<'w>, String> {
+    let &Blocks { start, header, own, extensions, chunk, at } = blocks;
+    let block: &Block = header[own..].first_chunk().ok_or("a header that is cut off")?;
     let parsed = Parsed::new(block);
     let bad = |what: &str| format!("a header with {what} that is no number");
-    let mut entry = Entry::new(extensions.name.clone().unwrap_or_else(|| parsed.name()), Kind::File);
-    entry.link = extensions.link.clone().unwrap_or_else(|| parsed.link().to_vec());
-    entry.mode = parsed.mode().ok_or_else(|| bad("a mode"))?;
-    entry.uid = parsed.uid().ok_or_else(|| bad("an owner"))?;
-    entry.gid = parsed.gid().ok_or_else(|| bad("a group"))?;
-    entry.mtime = Time { secs: parsed.mtime().ok_or_else(|| bad("a time"))?, nanos: 0 };
-    let mut stored = parsed.size().ok_or_else(|| bad("a size"))?;
-    let mut checksum = None;
+    let inside = |(from, to): (usize, usize)| text(&header[from..to]);
+    let name = match (extensions.name.map(inside), parsed.name()) {
+        (Some(long), _) => long,
+        (None, (None, name)) => name,
+        (None, (Some(prefix), name)) => {
+            joined.clear();
+            joined.extend_from_slice(prefix);
+            joined.push(b'/');
+            joined.extend_from_slice(name);
+            joined
+        }
+    };
+    let mut head = Head {
+        name,
+        kind: Kind::File,
+        mode: parsed.mode().ok_or_else(|| bad("a mode"))?,
+        uid: parsed.uid().ok_or_else(|| bad("an owner"))?,
+        gid: parsed.gid().ok_or_else(|| bad("a group"))?,
+        mtime: Time { secs: parsed.mtime().ok_or_else(|| bad("a time"))?, nanos: 0 },
+        size: 0,
+        link: extensions.link.map_or_else(|| parsed.link(), inside),
+        device: (0, 0),
+        sparse: None,
+        has_attributes: false,
+        start,
+        header,
+        stored: parsed.size().ok_or_else(|| bad("a size"))?,
+        checksum: None,
+        extensions,
+        chunk,
+        at,
+    };
     let mut sparse = SparseRecords::default();
     for &(from, to) in &extensions.pax {
         for record in pax::records(&header[from..to]) {
             let record = record?;
             // Only the very last record of a member is its checksum.
-            checksum = None;
+            head.checksum = None;
             match record.key {
                 b"size" if !record.value.is_empty() => {
-                    stored = decimal(record.value).ok_or_else(|| bad("a size"))?;
+                    head.stored = decimal(record.value).ok_or_else(|| bad("a size"))?;
                 }
                 b"comment" if extensions.pax.len() == 1 && extensions.pax_name_is_ours => {
-                    checksum = Checksum::parse(record.value, from + record.value_at);
+                    head.checksum = Checksum::parse(record.value, from + record.value_at);
                 }
                 key if key.starts_with(b"GNU.sparse.") => sparse.apply(&record)?,
-                _ => apply(&mut entry, &record).ok_or_else(|| bad("a pax record"))?,
+                _ => apply(&mut head, &record).ok_or_else(|| bad("a pax record"))?,
             }
         }
     }
-    entry.kind = kind(parsed.flag(), &entry.name);
-    keep_last_of_each(&mut entry.xattrs);
-    while entry.name.len() > 1 && entry.name.ends_with(b"/") {
-        entry.name.pop();
+    head.kind = kind(parsed.flag(), head.name);
+    while let [shorter @ .., b'/'] = head.name
+        && !shorter.is_empty()
+    {
+        head.name = shorter;
     }
-    match entry.kind {
+    match head.kind {
         Kind::File => {
-            entry.size = stored;
-            sparse.finish(&mut entry, parsed.flag());
+            head.size = head.stored;
+            sparse.finish(&mut head, parsed.flag());
         }
         Kind::Other(_) => {}
         Kind::CharDevice | Kind::BlockDevice => {
-            entry.device = parsed.device().ok_or_else(|| bad("a device"))?;
-            stored = 0;
+            head.device = parsed.device().ok_or_else(|| bad("a device"))?;
+            head.stored = 0;
         }
         // None of these has data, whatever its size field says.
-        Kind::Directory | Kind::Symlink | Kind::HardLink | Kind::Fifo => stored = 0,
+        Kind::Directory | Kind::Symlink | Kind::HardLink | Kind::Fifo => head.stored = 0,
     }
-    Ok(Member { entry, start, header_len: header.len() as u64, stored, checksum })
+    Ok(head)
 }
 
 /// One record of the keys that are not about size or holes; `None` when its value is malformed.
-fn apply(entry: &mut Entry, record: &Record) -> Option<()> {
+fn apply<'w>(head: &mut Head<'w>, record: &Record<'w>) -> Option<()> {
     let value = record.value;
-    if let Some(encoded) = record.key.strip_prefix(pax::XATTR) {
-        entry.xattrs.push((pax::xattr_name(encoded), value.to_vec()));
+    if record.key.starts_with(pax::XATTR) {
+        head.has_attributes = true;
         return Some(());
     }
     // POSIX: an empty value takes back what was said before, here what the header itself says.
@@ -95,16 +217,28 @@ fn apply(entry: &mut Entry, record: &Record) -> Option<()> {
         return Some(());
     }
     match record.key {
-        b"path" => entry.name = value.to_vec(),
-        b"linkpath" => entry.link = value.to_vec(),
-        b"uid" => entry.uid = decimal(value)?,
-        b"gid" => entry.gid = decimal(value)?,
-        b"mtime" => entry.mtime = Time::from_pax(std::str::from_utf8(value).ok()?)?,
-        b"SCHILY.acl.access" => entry.acl_access = Some(value.to_vec()),
-        b"SCHILY.acl.default" => entry.acl_default = Some(value.to_vec()),
+        b"path" => head.name = value,
+        b"linkpath" => head.link = value,
+        b"uid" => head.uid = decimal(value)?,
+        b"gid" => head.gid = decimal(value)?,
+        b"mtime" => head.mtime = Time::from_pax(std::str::from_utf8(value).ok()?)?,
+        b"SCHILY.acl.access" | b"SCHILY.acl.default" => head.has_attributes = true,
         _ => {}
     }
     Some(())
+}
+
+/// One record, if it is of an extended attribute or an ACL.
+fn attribute(entry: &mut Entry, record: &Record) {
+    let value = record.value.to_vec();
+    match record.key {
+        b"SCHILY.acl.access" if !value.is_empty() => entry.acl_access = Some(value),
+        b"SCHILY.acl.default" if !value.is_empty() => entry.acl_default = Some(value),
+        key => {
+            let name = key.strip_prefix(pax::XATTR).map(pax::xattr_name);
+            entry.xattrs.extend(name.map(|name| (name, value)));
+        }
+    }
 }
 
 /// Sorts by name; of several values for one name the last holds. There may be a hundred thousand in one header.
@@ -116,37 +250,36 @@ fn keep_last_of_each(xattrs: &mut Vec<(Vec<u8>, Vec<u8>)>) {
 
 /// The records of GNU's sparse formats.
 #[derive(Debug, Default)]
-struct SparseRecords {
+struct SparseRecords<'w> {
     seen: bool,
     version: (u64, u64),
-    name: Option<Vec<u8>>,
+    name: Option<&'w [u8]>,
     real_size: Option<u64>,
 }
 
-impl SparseRecords {
-    fn apply(&mut self, record: &Record) -> Result<(), String> {
+impl<'w> SparseRecords<'w> {
+    fn apply(&mut self, record: &Record<'w>) -> Result<(), String> {
         self.seen = true;
         let number = || decimal(record.value).ok_or("a sparse record that is no number");
         match record.key {
             b"GNU.sparse.major" => self.version.0 = number()?,
             b"GNU.sparse.minor" => self.version.1 = number()?,
-            b"GNU.sparse.name" => self.name = Some(record.value.to_vec()),
+            b"GNU.sparse.name" => self.name = Some(record.value),
             b"GNU.sparse.realsize" | b"GNU.sparse.size" => self.real_size = Some(number()?),
             _ => {}
         }
         Ok(())
     }
 
-    fn finish(self, entry: &mut Entry, type_flag: u8) {
+    fn finish(self, head: &mut Head<'w>, type_flag: u8) {
         if let Some(name) = self.name {
-            entry.name = name;
+            head.name = name;
         }
         if let Some(size) = self.real_size {
-            entry.size = size;
+            head.size = size;
         }
         if self.seen || type_flag == flag::GNU_SPARSE {
-            let known = self.version == (1, 0) && self.real_size.is_some();
-            entry.sparse = Some(if known { Sparse::Map(None) } else { Sparse::Foreign });
+            head.sparse = Some(self.version == (1, 0) && self.real_size.is_some());
         }
     }
 }

@@ -73,7 +73,7 @@ fn begins_with_ours(reader: &Reader, start: u64) -> Result<bool> {
     let mut block: Block = [0; BLOCK_LEN];
     reader.read_exact(&mut block, start)?;
     let parsed = Parsed::new(&block);
-    Ok(is_header(&block) && parsed.flag() == flag::PAX && parsed.name() == PAX_NAME)
+    Ok(is_header(&block) && parsed.flag() == flag::PAX && parsed.name() == (None, PAX_NAME))
 }
 
 /// Where the run of members at `start` ends with a snapshot's close; `None` when it is torn before that.

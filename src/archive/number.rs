@@ -21,6 +21,28 @@ pub(crate) fn put(field: &mut [u8], value: i128) {
 
 /// Reads a field that [`put`] or another program has filled; `None` for what is no number.
 pub(crate) fn get(field: &[u8]) -> Option<i128> {
+    digits(field).or_else(|| get_any(field))
+}
+
+/// What nearly every field is: octal digits up to a NUL or the field's end.
+fn digits(field: &[u8]) -> Option<i128> {
+    let length = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
+    // 21 digits are 63 bits.
+    if length == 0 || length > 21 {
+        return None;
+    }
+    let mut value = 0u64;
+    for &byte in &field[..length] {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 7 {
+            return None;
+        }
+        value = (value << 3) | u64::from(digit);
+    }
+    Some(i128::from(value))
+}
+
+fn get_any(field: &[u8]) -> Option<i128> {
     let (&first, rest) = field.split_first()?;
     if first & 0x80 != 0 {
         // The sign is the second bit; what does not fit an i128 fits no use either.

@@ -3,6 +3,7 @@
 //! and must still be the same directory.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::fs::handle::parent_and_name;
 use crate::fs::{FileId, Handle, Stat};
@@ -12,7 +13,7 @@ const OPEN: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Descent {
-    root: Handle,
+    root: Arc<Handle>,
     levels: Vec<Level>,
 }
 
@@ -20,12 +21,12 @@ pub(crate) struct Descent {
 struct Level {
     name: Vec<u8>,
     id: FileId,
-    handle: Option<Handle>,
+    handle: Option<Arc<Handle>>,
 }
 
 impl Descent {
     pub(crate) fn new(root: Handle) -> Self {
-        Descent { root, levels: Vec::new() }
+        Descent { root: Arc::new(root), levels: Vec::new() }
     }
 
     pub(crate) fn root(&self) -> &Handle {
@@ -64,6 +65,11 @@ impl Descent {
 
     /// The directory that was entered last, or the root.
     pub(crate) fn here(&mut self) -> io::Result<&Handle> {
+        self.share().map(|handle| &**handle)
+    }
+
+    /// The same, to be kept: it stays open as long as anybody has it.
+    pub(crate) fn share(&mut self) -> io::Result<&Arc<Handle>> {
         self.reopen()?;
         Ok(self.levels.last().and_then(|level| level.handle.as_ref()).unwrap_or(&self.root))
     }
@@ -77,7 +83,7 @@ impl Descent {
 
     /// Enters a directory that is open already.
     pub(crate) fn enter_open(&mut self, name: &[u8], id: FileId, handle: Handle) {
-        self.levels.push(Level { name: name.to_vec(), id, handle: Some(handle) });
+        self.levels.push(Level { name: name.to_vec(), id, handle: Some(Arc::new(handle)) });
         if let Some(above) = self.levels.len().checked_sub(OPEN + 1) {
             self.levels[above].handle = None;
         }
@@ -95,14 +101,14 @@ impl Descent {
             return Ok(());
         }
         let kept = self.levels.len().saturating_sub(OPEN);
-        let mut above: Option<Handle> = None;
+        let mut above: Option<Arc<Handle>> = None;
         for at in 0..self.levels.len() {
             let parent = match at.checked_sub(1).and_then(|above| self.levels[above].handle.as_ref()) {
                 Some(kept) => kept,
                 None => above.as_ref().unwrap_or(&self.root),
             };
             let level = &self.levels[at];
-            let handle = parent.directory(&level.name)?;
+            let handle = Arc::new(parent.directory(&level.name)?);
             if at < kept {
                 above = Some(handle);
                 continue;

@@ -163,8 +163,13 @@ impl Handle {
 impl Handle {
     /// A new file for writing, with mode 0600. It fails when the name is taken.
     pub(crate) fn create_file(&self, name: &[u8]) -> io::Result<Self> {
+        self.create_file_with(name, 0o600)
+    }
+
+    /// The same with these permissions, of which the umask may take some away.
+    pub(crate) fn create_file_with(&self, name: &[u8], permissions: u32) -> io::Result<Self> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | COMMON;
-        let fd = openat(self, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        let fd = openat(self, name, flags, Mode::from_bits_truncate(permissions & 0o777))?;
         Ok(Handle { file: File::from(fd), path_only: false })
     }
 
@@ -259,6 +264,11 @@ impl Handle {
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
     }
+}
+
+/// The owner and the group that a file has which this process makes.
+pub(crate) fn process_owner() -> (u32, u32) {
+    (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
 }
 
 /// `parent` and `name` as one path.

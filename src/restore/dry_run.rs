@@ -5,7 +5,8 @@ use std::io;
 
 use nix::errno::Errno;
 
-use crate::archive::entry::{Entry, Kind};
+use crate::archive::decode::Head;
+use crate::archive::entry::Kind;
 use crate::error::{Context, Result};
 use crate::fs::handle::{join, parent_and_name, path as as_path};
 use crate::fs::xattrs::is;
@@ -47,9 +48,7 @@ pub(super) fn changes(job: &Job) -> Result<Vec<Change>> {
         };
         let kind = match now {
             None => Some(ChangeKind::Create),
-            Some(now) => {
-                differs(&found.member.entry, &now, job.options.no_owner).then_some(ChangeKind::Replace)
-            }
+            Some(now) => differs(found.member, &now, job.options.no_owner).then_some(ChangeKind::Replace),
         };
         changes.extend(kind.map(|kind| Change { kind, path: full }));
         seen[found.wanted].insert(found.path.to_vec());
@@ -96,7 +95,7 @@ fn find(descent: &mut Descent, path: &[u8]) -> io::Result<Option<Stat>> {
     }
 }
 
-fn differs(entry: &Entry, now: &Stat, no_owner: bool) -> bool {
+fn differs(entry: &Head, now: &Stat, no_owner: bool) -> bool {
     let kind = match entry.kind {
         Kind::File => FileKind::File,
         Kind::Directory => FileKind::Directory,

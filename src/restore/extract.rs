@@ -2,43 +2,41 @@
 //! directory's handle, without following links, so no archive can lead outside.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use crate::archive::content::Content;
-use crate::archive::entry::{Kind, Sparse};
+use crate::archive::content::{Content, Of};
+use crate::archive::decode::Head;
+use crate::archive::entry::Kind;
 use crate::archive::open::Reader;
-use crate::archive::walk::Member;
 use crate::error::{Context, Error, Result, reason};
 use crate::fs::handle::{join, parent_and_name};
 use crate::fs::xattrs::is;
-use crate::fs::{Descent, Handle, Kind as FileKind, StoreFile};
+use crate::fs::{Descent, Handle, Kind as FileKind};
 use crate::name::Shown;
 use crate::observer::Run;
+use crate::restore::crew::{Crew, Left};
 use crate::restore::metadata::Metadata;
 use crate::restore::pins::Pins;
+use crate::restore::worker::Place;
 use crate::snapshot::manifest::Warnings;
-
-/// How much is read from the archive at once, in bytes.
-const PART: usize = 1 << 20;
 
 pub(super) const BAD_LINK: &str = "a link to anything but an earlier file of the same volume";
 
-/// Restores the members of one volume, in their order.
+/// Restores the members of one volume, in their order. Files are left to a [`Crew`].
 pub(super) struct Extractor<'a> {
     descent: Descent,
     /// Where the other name of the last hard link lies.
     originals: Descent,
     /// The directories from the root down to here, whose metadata is set when they are left.
     open: Vec<Directory>,
-    /// The volume's path, for messages.
-    volume: Vec<u8>,
+    place: Arc<Place>,
     no_owner: bool,
     /// What is there already and stays; empty when the directory is a fresh one.
     pins: Pins,
     /// Members that could not be made for want of privilege.
     skipped: HashSet<Vec<u8>>,
-    buffer: Vec<u8>,
     run: &'a Run<'a>,
 }
 
@@ -65,95 +63,96 @@ impl<'a> Extractor<'a> {
             descent: descent()?,
             originals: descent()?,
             open: Vec::new(),
-            volume: volume.to_vec(),
+            place: Place::new(volume),
             no_owner,
             pins,
             skipped: HashSet::new(),
-            buffer: vec![0; PART],
             run,
         })
     }
 
-    /// Restores one member at `path` inside the volume and checks it.
+    /// Restores one member at `path` inside the volume and checks it, or hands it over to `crew`.
     pub(super) fn member(
         &mut self,
         path: &[u8],
-        member: &Member,
+        member: &Head,
         link_source: LinkSource,
-        reader: &Reader,
-        header: &[u8],
+        crew: &mut Crew,
         warnings: &mut Warnings,
     ) -> Result<()> {
         self.run.cancel.check("the volumes are as they were")?;
-        let content = Content::new(reader, member, header);
-        check_path(path).map_err(|reason| content.damaged(reason))?;
-        let name = self.go_to_parent(path, &content, warnings)?;
+        let reader = Arc::clone(crew.reader());
+        let item = Item { path, member, reader: &reader };
+        check_path(path).map_err(|reason| item.damaged(reason))?;
+        let name = self.go_to_parent(&item, crew, warnings)?;
         if self.pins.holds(path) {
-            return content.check(&mut self.buffer, |_| Ok(()));
+            let metadata = Metadata::of_head(member, true, || self.full(path))?;
+            return crew.file(&self.place, None, path, member, metadata, warnings);
         }
-        let made = match member.entry.kind {
-            Kind::Directory => self.directory(name, path, member, content),
-            Kind::File => self.file(name, path, member, content, warnings),
-            Kind::HardLink => self.hard_link(name, path, link_source, content, warnings),
+        let made = match member.kind {
+            Kind::Directory => self.directory(name, &item),
+            Kind::File => {
+                let metadata = Metadata::of_head(member, self.no_owner, || self.full(path))?;
+                let here = self.descent.share();
+                let here = here.map_err(|error| failed("open", &self.place, path, error))?;
+                return crew.file(&self.place, Some(here), path, member, metadata, warnings);
+            }
+            Kind::HardLink => self.hard_link(name, &item, link_source, crew, warnings),
             Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
-                self.special(name, path, member, content, warnings)
+                self.special(name, &item, crew, warnings)
             }
             Kind::Other(flag) => {
-                Err(content.damaged(&format!("a member of type {flag:#04x}, which no volume has")))
+                Err(item.damaged(&format!("a member of type {flag:#04x}, which no volume has")))
             }
         };
-        made.map_err(|error| blame(error, reader, member))?;
-        self.run.observer.member(&self.full(path));
-        Ok(())
+        made.map_err(|error| blame(error, &reader, member.start, member.name))?;
+        crew.made(&self.place, path, warnings)
     }
 
-    /// Leaves all directories and sets their metadata, the root's last.
-    pub(super) fn finish(mut self, warnings: &mut Warnings) -> Result<()> {
+    /// Leaves all directories, the root last.
+    pub(super) fn finish(&mut self, crew: &mut Crew, warnings: &mut Warnings) -> Result<()> {
         while !self.open.is_empty() {
-            self.leave(warnings)?;
+            self.leave(crew, warnings)?;
         }
         Ok(())
     }
 
-    /// Makes the directory that `path` lies in the current one; returns the last name of `path`.
+    /// Makes the directory that a member lies in the current one; returns the last name of its path.
     fn go_to_parent<'p>(
         &mut self,
-        path: &'p [u8],
-        content: &Content,
+        item: &Item<'p>,
+        crew: &mut Crew,
         warnings: &mut Warnings,
     ) -> Result<&'p [u8]> {
-        let (parent, name) = parent_and_name(path);
-        if path.is_empty() {
+        let (parent, name) = parent_and_name(item.path);
+        if item.path.is_empty() {
             return if self.open.is_empty() {
                 Ok(name)
             } else {
-                Err(content.damaged("the volume's root a second time"))
+                Err(item.damaged("the volume's root a second time"))
             };
         }
         while let Some(here) = self.open.last() {
             if here.path == parent {
                 return Ok(name);
             }
-            self.leave(warnings)?;
+            self.leave(crew, warnings)?;
         }
-        Err(content.damaged("a member that does not follow the directory that it lies in"))
+        Err(item.damaged("a member that does not follow the directory that it lies in"))
     }
 
-    fn leave(&mut self, warnings: &mut Warnings) -> Result<()> {
-        let Some(directory) = self.open.pop() else { return Ok(()) };
-        let full = self.full(&directory.path);
-        let handle = self.descent.here().context("open", &full)?;
-        directory
-            .metadata
-            .apply(handle, directory.fresh, &full, &mut |reason| warnings.warn(self.run, &full, reason))?;
+    fn leave(&mut self, crew: &mut Crew, warnings: &mut Warnings) -> Result<()> {
+        let Some(Directory { path, metadata, fresh }) = self.open.pop() else { return Ok(()) };
+        let path = self.full(&path);
+        let handle = Arc::clone(self.descent.share().context("open", &path)?);
         self.descent.leave();
-        Ok(())
+        crew.leave(Left { handle, metadata, fresh, path }, warnings)
     }
 
-    fn directory(&mut self, name: &[u8], path: &[u8], member: &Member, content: Content) -> Result<()> {
-        let full = self.full(path);
-        content.finish()?;
-        let metadata = Metadata::of_entry(&member.entry, self.no_owner, &full)?;
+    fn directory(&mut self, name: &[u8], item: &Item) -> Result<()> {
+        let (path, full) = (item.path, self.full(item.path));
+        item.check()?;
+        let metadata = Metadata::of_head(item.member, self.no_owner, || full.clone())?;
         let stays = path.is_empty() || self.pins.leads(path);
         if !path.is_empty() {
             let here = self.descent.here().context("open", &full)?;
@@ -167,98 +166,97 @@ impl<'a> Extractor<'a> {
         Ok(())
     }
 
-    fn file(
-        &mut self,
-        name: &[u8],
-        path: &[u8],
-        member: &Member,
-        content: Content,
-        warnings: &mut Warnings,
-    ) -> Result<()> {
-        let full = self.full(path);
-        let metadata = Metadata::of_entry(&member.entry, self.no_owner, &full)?;
-        let here = self.descent.here().context("open", &full)?;
-        let file = StoreFile::new(here.create_file(name).context("create", &full)?);
-        write_content(&file, false, member, content, &full, &mut self.buffer, self.run)?;
-        metadata.apply(file.handle(), true, &full, &mut |reason| warnings.warn(self.run, &full, reason))
-    }
-
     fn hard_link(
         &mut self,
         name: &[u8],
-        path: &[u8],
+        item: &Item,
         source: LinkSource,
-        content: Content,
+        crew: &mut Crew,
         warnings: &mut Warnings,
     ) -> Result<()> {
-        let full = self.full(path);
-        let source = source.filter(|source| !source.is_empty()).ok_or_else(|| content.damaged(BAD_LINK))?;
-        check_path(source).map_err(|reason| content.damaged(reason))?;
+        let full = self.full(item.path);
+        let source = source.filter(|source| !source.is_empty()).ok_or_else(|| item.damaged(BAD_LINK))?;
+        check_path(source).map_err(|reason| item.damaged(reason))?;
         if self.skipped.contains(source) {
-            self.skipped.insert(path.to_vec());
-            return self.warn(path, "left out, as the file that it is a further name of", warnings);
+            self.skipped.insert(item.path.to_vec());
+            return crew.warn(&full, "left out, as the file that it is a further name of", warnings);
         }
         let (parent, original) = parent_and_name(source);
         let from = self.originals.go_to(parent).context("find the other name of", &full)?;
-        let found = from.find(original).context("look at", &full)?;
-        if found.is_none_or(|found| found.kind == FileKind::Directory) || self.pins.holds(source) {
-            return Err(content.damaged(BAD_LINK));
+        let mut found = from.find(original).context("look at", &full)?;
+        if found.is_none() {
+            // It may be with a worker still.
+            crew.settle(warnings)?;
+            found = from.find(original).context("look at", &full)?;
         }
-        content.finish()?;
+        if found.is_none_or(|found| found.kind == FileKind::Directory) || self.pins.holds(source) {
+            return Err(item.damaged(BAD_LINK));
+        }
+        item.check()?;
         let here = self.descent.here().context("open", &full)?;
         here.make_hard_link(name, from, original).context("link", &full)
     }
 
-    fn special(
-        &mut self,
-        name: &[u8],
-        path: &[u8],
-        member: &Member,
-        content: Content,
-        warnings: &mut Warnings,
-    ) -> Result<()> {
-        let full = self.full(path);
-        let entry = &member.entry;
-        content.finish()?;
-        let metadata = Metadata::of_entry(entry, self.no_owner, &full)?;
+    fn special(&mut self, name: &[u8], item: &Item, crew: &mut Crew, warnings: &mut Warnings) -> Result<()> {
+        let (member, full) = (item.member, self.full(item.path));
+        item.check()?;
+        let metadata = Metadata::of_head(member, self.no_owner, || full.clone())?;
         let here = self.descent.here().context("open", &full)?;
-        let made = match entry.kind {
-            Kind::Symlink => here.make_symlink(name, &entry.link),
-            Kind::CharDevice => here.make_node(name, FileKind::CharDevice, entry.device),
-            Kind::BlockDevice => here.make_node(name, FileKind::BlockDevice, entry.device),
+        let made = match member.kind {
+            Kind::Symlink => here.make_symlink(name, member.link),
+            Kind::CharDevice => here.make_node(name, FileKind::CharDevice, member.device),
+            Kind::BlockDevice => here.make_node(name, FileKind::BlockDevice, member.device),
             _ => here.make_node(name, FileKind::Fifo, (0, 0)),
         };
         match made {
-            Err(error) if is(&error, Errno::EPERM) && entry.kind != Kind::Symlink => {
-                self.skipped.insert(path.to_vec());
+            Err(error) if is(&error, Errno::EPERM) && member.kind != Kind::Symlink => {
+                self.skipped.insert(item.path.to_vec());
                 let reason = "left out, because making it is not permitted (a device needs CAP_MKNOD)";
-                return self.warn(path, reason, warnings);
+                return crew.warn(&full, reason, warnings);
             }
             made => made.context("create", &full)?,
         }
         let node = here.node(name).context("open", &full)?;
-        metadata.apply(&node, true, &full, &mut |reason| warnings.warn(self.run, &full, reason))
-    }
-
-    fn warn(&self, path: &[u8], reason: &str, warnings: &mut Warnings) -> Result<()> {
-        warnings.warn(self.run, &self.full(path), reason)
+        metadata.apply(&node, true, &full, &mut |reason| crew.warn(&full, &reason, warnings))
     }
 
     fn full(&self, path: &[u8]) -> Vec<u8> {
-        join(&self.volume, path)
+        join(&self.place.volume, path)
     }
 }
 
+/// A member, and where it goes.
+struct Item<'a> {
+    path: &'a [u8],
+    member: &'a Head<'a>,
+    reader: &'a Reader,
+}
+
+impl Item<'_> {
+    fn damaged(&self, reason: &str) -> Error {
+        Of::from(self.member).damaged(self.reader, reason)
+    }
+
+    /// Checks a member without data.
+    fn check(&self) -> Result<()> {
+        Content::new(self.reader, self.member, self.member.header).finish()
+    }
+}
+
+fn failed(action: &'static str, place: &Place, path: &[u8], source: std::io::Error) -> Error {
+    Error::Io { action, path: Shown::from(&join(&place.volume, path)), source }
+}
+
 /// A name that is there already, or one that leads through something that is no directory: in a directory that was
-/// empty before, that is the archive's fault.
-fn blame(error: Error, reader: &Reader, member: &Member) -> Error {
+/// empty before, that is the archive's fault. `start` and `name` are the member's.
+pub(super) fn blame(error: Error, reader: &Reader, start: u64, name: &[u8]) -> Error {
     const ITS_FAULT: [Errno; 5] =
         [Errno::EEXIST, Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP, Errno::ENAMETOOLONG];
     match error {
         Error::Io { source, .. } if ITS_FAULT.iter().any(|&errno| is(&source, errno)) => Error::Damaged {
             archive: reader.name().clone(),
-            offset: member.start,
-            reason: format!("{} cannot be made: {}", Shown::from(&member.entry.name), reason(&source)),
+            offset: start,
+            reason: format!("{} cannot be made: {}", Shown::from(name), reason(&source)),
         },
         other => other,
     }
@@ -278,48 +276,6 @@ pub(super) fn check_path(path: &[u8]) -> Result<(), &'static str> {
         }
     }
     Ok(())
-}
-
-/// Writes a file member's content into `file`, holes as holes, and checks it. `over` says that the file is not
-/// empty, and is overwritten. It then has the right length.
-pub(super) fn write_content(
-    file: &StoreFile,
-    over: bool,
-    member: &Member,
-    mut content: Content,
-    path: &[u8],
-    buffer: &mut [u8],
-    run: &Run,
-) -> Result<()> {
-    let size = member.entry.size;
-    let extents = match &member.entry.sparse {
-        None => vec![(0, size)],
-        Some(Sparse::Map(_)) => content.map()?.extents().to_vec(),
-        Some(Sparse::Foreign) => {
-            return Err(content.damaged("a sparse format that this program does not extract"));
-        }
-    };
-    let mut end = 0;
-    for (offset, length) in extents {
-        if over {
-            file.punch(end, offset - end).context("make a hole in", path)?;
-        }
-        let mut done = 0;
-        while done < length {
-            run.cancel.check("the volumes are as they were")?;
-            let most = usize::try_from(length - done).unwrap_or(usize::MAX);
-            let count = content.read(buffer, most)?;
-            if count == 0 {
-                return Err(content.damaged("its data is cut off"));
-            }
-            file.write_at(&buffer[..count], offset + done).context("write", path)?;
-            done += count as u64;
-            run.observer.bytes(count as u64);
-        }
-        end = offset + length;
-    }
-    content.finish()?;
-    file.truncate(size).context("set the size of", path)
 }
 
 #[cfg(test)]

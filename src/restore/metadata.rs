@@ -3,9 +3,11 @@
 //! changes times.
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
 
+use crate::archive::decode::Head;
 use crate::archive::entry::Entry;
 use crate::error::{Context, Error, Result, reason};
 use crate::fs::ids::Namespace;
@@ -15,7 +17,7 @@ use crate::name::Shown;
 use crate::time::Time;
 
 /// Everything that is restored of a file besides content and kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Metadata {
     pub(super) mode: u32,
     /// `None` leaves the owner as it is.
@@ -28,27 +30,27 @@ pub(super) struct Metadata {
 impl Metadata {
     /// What `entry` says. `path` is for messages.
     pub(super) fn of_entry(entry: &Entry, no_owner: bool, path: &[u8]) -> Result<Self> {
-        let malformed = |what: &str| Error::Volume {
-            action: "restore",
-            volume: Shown::from(path),
-            reason: format!("the archive has {what} for it"),
-        };
-        // The system takes the highest number for "leave it".
-        let id = |id: u64| u32::try_from(id).ok().filter(|&id| id != u32::MAX);
-        let owner = match (no_owner, id(entry.uid), id(entry.gid)) {
-            (true, _, _) => None,
-            (false, Some(uid), Some(gid)) => Some((uid, gid)),
-            _ => return Err(malformed("an impossible owner")),
-        };
+        let owner = owner(entry.uid, entry.gid, no_owner).ok_or_else(|| malformed(path, BAD_OWNER))?;
         let mut xattrs = entry.xattrs.clone();
         for (name, text) in [(ACL_ACCESS, &entry.acl_access), (ACL_DEFAULT, &entry.acl_default)] {
             if let Some(text) = text {
-                let raw = acl::from_text(text).ok_or_else(|| malformed("a malformed ACL"))?;
+                let raw = acl::from_text(text).ok_or_else(|| malformed(path, "a malformed ACL"))?;
                 xattrs.push((name.to_vec(), raw));
             }
         }
         xattrs.sort_unstable();
         Ok(Metadata { mode: entry.mode, owner, mtime: entry.mtime, xattrs })
+    }
+
+    /// What a member says, whose full path `path` gives for messages.
+    pub(super) fn of_head(head: &Head, no_owner: bool, path: impl FnOnce() -> Vec<u8>) -> Result<Self> {
+        if head.has_attributes {
+            return Self::of_entry(&head.to_member().entry, no_owner, &path());
+        }
+        let Some(owner) = owner(head.uid, head.gid, no_owner) else {
+            return Err(malformed(&path(), BAD_OWNER));
+        };
+        Ok(Metadata { mode: head.mode, owner, mtime: head.mtime, xattrs: Vec::new() })
     }
 
     /// What `handle` has now.
@@ -90,6 +92,46 @@ impl Metadata {
         self.compare(handle, path, warn)
     }
 
+    /// The permissions to make a file with, so that it need not be given its mode afterwards. Nobody may read it
+    /// meanwhile who may not in the end: it is its maker's first.
+    pub(super) fn first_mode(&self, creator: &Creator) -> u32 {
+        let (user, group, other) = (self.mode >> 6 & 7, self.mode >> 3 & 7, self.mode & 7);
+        let same_for_all = group == other && user & other == other;
+        let is_owner = self.owner.is_none_or(|owner| owner == creator.owner);
+        // A file that may not be written takes no `user.*` attributes.
+        if self.xattrs.is_empty() && (is_owner || same_for_all) { self.mode & 0o777 } else { 0o600 }
+    }
+
+    /// [`Metadata::apply`] for a file that `creator` has just made with these permissions. `path` is its full path.
+    pub(super) fn apply_to_new(
+        &self,
+        handle: &Handle,
+        creator: &Creator,
+        permissions: u32,
+        path: &dyn Fn() -> Vec<u8>,
+        warn: &mut dyn FnMut(String) -> Result<()>,
+    ) -> Result<()> {
+        let lacking = permissions & creator.umask.load(Ordering::Relaxed);
+        if !self.xattrs.is_empty() {
+            return self.apply(handle, true, &path(), warn);
+        }
+        if let Some((uid, gid)) = self.owner.filter(|&owner| owner != creator.owner) {
+            handle.set_owner(uid, gid).map_err(|source| owner_refused(&path(), (uid, gid), source))?;
+        }
+        if self.mode != permissions || lacking != 0 {
+            handle.set_mode(self.mode).map_err(|error| failed("set the mode of", path, error))?;
+        }
+        handle.set_mtime(self.mtime).map_err(|error| failed("set the time of", path, error))?;
+        let stat = handle.stat().map_err(|error| failed("look at", path, error))?;
+        let owner = self.owner.is_none_or(|owner| owner == (stat.uid, stat.gid));
+        if (stat.mode, stat.mtime, owner) == (self.mode, self.mtime, true) {
+            return Ok(());
+        }
+        // The umask, a directory that gives its group, or a filesystem that cannot.
+        creator.umask.fetch_or(permissions & !stat.mode, Ordering::Relaxed);
+        self.apply(handle, true, &path(), warn)
+    }
+
     fn remove_others(
         &self,
         handle: &Handle,
@@ -129,6 +171,46 @@ impl Metadata {
         }
         Ok(())
     }
+}
+
+/// Who makes files.
+#[derive(Debug)]
+pub(super) struct Creator {
+    /// The owner that a new file has.
+    owner: (u32, u32),
+    /// Permissions that new files were seen to lack.
+    umask: AtomicU32,
+}
+
+impl Creator {
+    pub(super) fn this_process() -> Self {
+        Creator { owner: crate::fs::handle::process_owner(), umask: AtomicU32::new(0) }
+    }
+}
+
+const BAD_OWNER: &str = "an impossible owner";
+
+/// The owner to set, if any; `None` for one that cannot be.
+#[expect(clippy::option_option, reason = "whether it is possible, and whether it is to be set")]
+fn owner(uid: u64, gid: u64, no_owner: bool) -> Option<Option<(u32, u32)>> {
+    if no_owner {
+        return Some(None);
+    }
+    // The system takes the highest number for "leave it".
+    let id = |id: u64| u32::try_from(id).ok().filter(|&id| id != u32::MAX);
+    Some(Some((id(uid)?, id(gid)?)))
+}
+
+fn malformed(path: &[u8], what: &str) -> Error {
+    Error::Volume {
+        action: "restore",
+        volume: Shown::from(path),
+        reason: format!("the archive has {what} for it"),
+    }
+}
+
+fn failed(action: &'static str, path: &dyn Fn() -> Vec<u8>, source: io::Error) -> Error {
+    Error::Io { action, path: Shown::from(&path()), source }
 }
 
 fn owner_refused(path: &[u8], (uid, gid): (u32, u32), source: io::Error) -> Error {

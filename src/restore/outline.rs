@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use crate::archive::content::Content;
-use crate::archive::entry::{Kind, Sparse};
-use crate::archive::walk::Member;
+use crate::archive::decode::Head;
+use crate::archive::entry::Kind;
 use crate::error::Result;
 use crate::fs::handle::{join, parent_and_name};
 use crate::restore::extract::{BAD_LINK, LinkSource, check_path};
@@ -36,11 +36,10 @@ impl Outline {
     pub(super) fn member(
         &mut self,
         path: &[u8],
-        member: &Member,
+        member: &Head,
         source: LinkSource,
         content: &mut Content,
     ) -> Result<()> {
-        let entry = &member.entry;
         check_path(path).map_err(|reason| content.damaged(reason))?;
         if path.split(|&byte| byte == b'/').any(|name| name.len() > NAME_MAX) {
             return Err(content.damaged("a name that is too long"));
@@ -49,13 +48,13 @@ impl Outline {
         if self.seen.contains_key(&key(path)) {
             return Err(content.damaged("a second member of the same name"));
         }
-        Metadata::of_entry(entry, self.no_owner, &join(&self.volume, path))?;
-        match entry.kind {
+        Metadata::of_head(member, self.no_owner, || join(&self.volume, path))?;
+        match member.kind {
             Kind::Directory => self.open.push(path.to_vec()),
-            Kind::File => match &entry.sparse {
+            Kind::File => match member.sparse {
                 None => {}
-                Some(Sparse::Map(_)) => drop(content.map()?),
-                Some(Sparse::Foreign) => {
+                Some(true) => drop(content.map()?),
+                Some(false) => {
                     return Err(content.damaged("a sparse format that this program does not extract"));
                 }
             },
@@ -68,7 +67,7 @@ impl Outline {
                     ));
                 }
             }
-            Kind::Symlink if entry.link.is_empty() || entry.link.len() > TARGET_MAX => {
+            Kind::Symlink if member.link.is_empty() || member.link.len() > TARGET_MAX => {
                 return Err(content.damaged("a symbolic link whose target no system has"));
             }
             Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {}
@@ -76,7 +75,7 @@ impl Outline {
                 return Err(content.damaged(&format!("a member of type {flag:#04x}, which no volume has")));
             }
         }
-        self.seen.insert(key(path), entry.kind == Kind::Directory);
+        self.seen.insert(key(path), member.kind == Kind::Directory);
         Ok(())
     }
 

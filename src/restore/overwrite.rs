@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result};
 use crate::fs::{Kind, StoreFile};
 use crate::name::Shown;
 use crate::observer::Run;
-use crate::restore::extract::write_content;
+use crate::restore::content::{Room, write_content};
 use crate::restore::metadata::Metadata;
 use crate::restore::target::FileTarget;
 use crate::snapshot::manifest::Warnings;
@@ -133,9 +133,9 @@ pub(super) fn write(
     warnings: &mut Warnings,
 ) -> Result<()> {
     let metadata = Metadata::of_entry(&source.member.entry, no_owner, path)?;
-    let content = Content::new(reader, &source.member, &source.header);
-    let mut buffer = vec![0; 1 << 20];
-    write_content(file, over, &source.member, content, path, &mut buffer, run)?;
+    let content = Content::new(reader, &*source.member, &source.header);
+    let room = if over { Room::Taken } else { Room::Empty(None) };
+    write_content(file, room, reader, content, path, &mut vec![0; 1 << 20], run)?;
     // A new file may have inherited an ACL.
     metadata.apply(file.handle(), false, path, &mut |reason| warnings.warn(run, path, reason))?;
     file.handle().sync().context("sync", path)

@@ -1,20 +1,22 @@
 //! One pass over the members of the wanted volumes, each handed to where it goes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::archive::content::Content;
 use crate::archive::entry::Kind;
+use crate::archive::walk::{Step, Walk};
 use crate::error::Result;
-use crate::observer::Run;
 use crate::restore::Job;
+use crate::restore::crew::{self, Crew};
 use crate::restore::extract::{Extractor, LinkSource};
+use crate::restore::metadata::Metadata;
 use crate::restore::outline::Outline;
 use crate::restore::overwrite::Source;
-use crate::restore::survey::{Found, is_asked_for, walk};
+use crate::restore::survey::{Found, is_asked_for, walk_on};
 use crate::restore::target::FileTarget;
+use crate::restore::worker::Place;
 use crate::snapshot::manifest::Warnings;
-
-const PART: usize = 1 << 20;
 
 /// Where the members of one wanted volume go.
 pub(super) enum Destination<'a> {
@@ -38,60 +40,66 @@ pub(super) fn run<'a>(
     for (wanted, destination) in dirs {
         destinations[wanted] = destination;
     }
-    hand_out(job, &mut destinations, warnings)?;
-    let mut sources = Vec::new();
-    for destination in destinations {
-        sources.push(match destination {
-            Destination::Extract(extractor) => {
-                extractor.finish(warnings)?;
-                None
-            }
-            Destination::Outline(_) => None,
-            Destination::File(source) => source,
-        });
-    }
+    std::thread::scope(|scope| {
+        let mut crew = Crew::start(scope, crew::workers(), job.reader, job.run);
+        let handed_out = hand_out(job, &mut destinations, &mut crew, warnings);
+        crew.finish(handed_out, warnings)
+    })?;
+    let sources = destinations.into_iter().map(|destination| match destination {
+        Destination::Extract(_) | Destination::Outline(_) => None,
+        Destination::File(source) => source,
+    });
+    let mut sources: Vec<Option<Source>> = sources.collect();
     Ok(files.iter().filter_map(|file| sources[file.wanted].take()).collect())
 }
 
-fn hand_out(job: &Job, destinations: &mut [Destination], warnings: &mut Warnings) -> Result<()> {
-    let mut buffer = vec![0; PART];
+fn hand_out(
+    job: &Job,
+    destinations: &mut [Destination],
+    crew: &mut Crew,
+    warnings: &mut Warnings,
+) -> Result<()> {
+    let places: Vec<Arc<Place>> =
+        job.wanted.iter().map(|wanted| Place::new(wanted.path.as_bytes())).collect();
     // With `only`: sources outside it, and under which of their names they were restored.
     let mut restored_as: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
-    walk(job.reader, job.snapshot, job.wanted, |found| {
+    let walk = Walk::with_data(Arc::clone(job.reader), job.snapshot.start, crew.chunks());
+    walk_on(walk, job.reader, job.snapshot, job.wanted, |found| {
         job.run.cancel.check("the volumes are as they were")?;
         if !is_asked_for(found.path, job.only.as_deref()) {
             return Ok(());
         }
+        let (path, member) = (found.path, found.member);
         match &mut destinations[found.wanted] {
-            Destination::Extract(extractor) => extract(job, extractor, &found, &mut restored_as, warnings),
+            Destination::Extract(extractor) => {
+                return extract(job, extractor, &found, &mut restored_as, crew, warnings);
+            }
             Destination::Outline(outline) => {
-                let mut content = Content::new(job.reader, found.member, found.header);
-                outline.member(found.path, found.member, link_source(job, &found), &mut content)?;
-                check(content, &mut buffer, job.run)
+                let mut content = Content::new(job.reader, member, member.header);
+                outline.member(path, member, link_source(job, &found), &mut content)?;
             }
             Destination::File(source) => {
-                let content = Content::new(job.reader, found.member, found.header);
-                if !found.path.is_empty() || found.member.entry.kind != Kind::File || source.is_some() {
+                if !path.is_empty() || member.kind != Kind::File || source.is_some() {
+                    let content = Content::new(job.reader, member, member.header);
                     return Err(content.damaged("a volume that is a file has another member"));
                 }
-                *source =
-                    Some(Source { member: Box::new(found.member.clone()), header: found.header.to_vec() });
-                check(content, &mut buffer, job.run)
+                let (header, member) = (member.header.to_vec(), Box::new(member.to_member()));
+                *source = Some(Source { member, header });
             }
         }
-    })
-}
-
-fn check(content: Content, buffer: &mut [u8], run: &Run) -> Result<()> {
-    content.check(buffer, |count| {
-        run.observer.bytes(count);
-        run.cancel.check("the volumes are as they were")
-    })
+        crew.file(&places[found.wanted], None, path, member, Metadata::default(), warnings)
+    })?;
+    for destination in destinations {
+        if let Destination::Extract(extractor) = destination {
+            extractor.finish(crew, warnings)?;
+        }
+    }
+    Ok(())
 }
 
 /// What a hard link is a further name of, if that lies in the same volume.
 fn link_source<'a>(job: &Job, found: &Found<'a>) -> LinkSource<'a> {
-    let place = job.snapshot.layout.locate(&found.member.entry.link)?;
+    let place = job.snapshot.layout.locate(found.member.link)?;
     (place.volume == job.wanted[found.wanted].index).then_some(place.path)
 }
 
@@ -100,22 +108,27 @@ fn extract(
     extractor: &mut Extractor,
     found: &Found,
     restored_as: &mut HashMap<Vec<u8>, Vec<u8>>,
+    crew: &mut Crew,
     warnings: &mut Warnings,
 ) -> Result<()> {
-    let Found { path, member, header, .. } = *found;
+    let Found { path, member, .. } = *found;
     let mut source = link_source(job, found);
-    if member.entry.kind == Kind::HardLink
-        && let Some((original, original_header)) = source.and_then(|source| job.survey.sources.get(source))
+    if member.kind == Kind::HardLink
+        && let Some(&original) = source.and_then(|source| job.survey.sources.get(source))
     {
         let source_path = source.unwrap_or_default().to_vec();
         match restored_as.get(&source_path) {
             None => {
                 // Its first name here: it becomes the file itself.
                 restored_as.insert(source_path, path.to_vec());
-                return extractor.member(path, original, None, job.reader, original_header, warnings);
+                let mut walk = Walk::new(Arc::clone(job.reader), original);
+                return match walk.step()? {
+                    Step::Member(original) => extractor.member(path, &original, None, crew, warnings),
+                    Step::End(_) => Ok(()),
+                };
             }
             Some(first) => source = Some(first),
         }
     }
-    extractor.member(path, member, source, job.reader, header, warnings)
+    extractor.member(path, member, source, crew, warnings)
 }

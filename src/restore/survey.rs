@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::archive::content::Content;
+use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
 use crate::archive::open::Reader;
-use crate::archive::walk::{Member, Step, Walk};
+use crate::archive::walk::{Step, Walk, damaged};
 use crate::archive::{BLOCK_LEN, padded};
 use crate::error::{Error, Result};
 use crate::fs::handle::join;
@@ -36,8 +37,8 @@ pub(super) struct Volume {
 #[derive(Debug)]
 pub(super) struct Survey {
     pub(super) volumes: Vec<Volume>,
-    /// With `only`: members outside it whose further names lie inside, by their paths.
-    pub(super) sources: HashMap<Vec<u8>, (Member, Vec<u8>)>,
+    /// With `only`: the offsets of members outside it whose further names lie inside, by their paths.
+    pub(super) sources: HashMap<Vec<u8>, u64>,
 }
 
 /// A member that is to be restored.
@@ -46,8 +47,7 @@ pub(super) struct Found<'a> {
     pub(super) wanted: usize,
     /// The path inside that volume.
     pub(super) path: &'a [u8],
-    pub(super) member: &'a Member,
-    pub(super) header: &'a [u8],
+    pub(super) member: &'a Head<'a>,
 }
 
 /// Walks the members of the wanted volumes, in the order of the archive.
@@ -55,30 +55,46 @@ pub(super) fn walk(
     reader: &Arc<Reader>,
     snapshot: &Snapshot,
     wanted: &[Wanted],
+    each: impl FnMut(Found) -> Result<()>,
+) -> Result<()> {
+    walk_on(Walk::new(Arc::clone(reader), snapshot.start), reader, snapshot, wanted, each)
+}
+
+/// The same with a walk that stands at the snapshot's start.
+pub(super) fn walk_on(
+    mut walk: Walk,
+    reader: &Arc<Reader>,
+    snapshot: &Snapshot,
+    wanted: &[Wanted],
     mut each: impl FnMut(Found) -> Result<()>,
 ) -> Result<()> {
     let closing = [under(&snapshot.prefix, VOLUMES_DATA), under(&snapshot.prefix, SNAPSHOT_JSON)];
-    let mut walk = Walk::new(Arc::clone(reader), snapshot.start);
     while walk.position() < snapshot.close {
+        let at = walk.position();
         let Step::Member(member) = walk.step()? else {
-            return Err(walk.damaged(walk.position(), "the archive ends in the middle of a snapshot"));
+            return Err(damaged(reader, at, "the archive ends in the middle of a snapshot"));
         };
-        let name = &member.entry.name;
+        let name = member.name;
         let Some(place) = snapshot.layout.locate(name) else {
             // The Go program's archives may hold anything between its members.
             if snapshot.is_go() || name == BEGIN {
                 continue;
             }
-            if closing.contains(name) {
-                Content::new(reader, &member, walk.header()).check(&mut [0; BLOCK_LEN], |_| Ok(()))?;
+            if closing.iter().any(|closing| closing == name) {
+                Content::new(reader, &member, member.header).check(&mut [0; BLOCK_LEN], |_| Ok(()))?;
                 continue;
             }
-            return Err(walk.damaged(member.start, format!("{}: it belongs to no volume", Shown::from(name))));
+            return Err(damaged(
+                reader,
+                member.start,
+                format!("{}: it belongs to no volume", Shown::from(name)),
+            ));
         };
         if let Some(wanted) = wanted.iter().position(|wanted| wanted.index == place.volume) {
-            check_path(place.path)
-                .map_err(|reason| walk.damaged(member.start, format!("{}: {reason}", Shown::from(name))))?;
-            each(Found { wanted, path: place.path, member: &member, header: walk.header() })?;
+            check_path(place.path).map_err(|reason| {
+                damaged(reader, member.start, format!("{}: {reason}", Shown::from(name)))
+            })?;
+            each(Found { wanted, path: place.path, member: &member })?;
         }
     }
     Ok(())
@@ -114,9 +130,9 @@ impl Survey {
             if is_asked_for(found.path, Some(only)) {
                 volumes[found.wanted].count(found.path, found.member);
             }
-            if found.member.entry.kind == Kind::HardLink
+            if found.member.kind == Kind::HardLink
                 && is_inside(found.path, only)
-                && let Some(source) = snapshot.layout.locate(&found.member.entry.link)
+                && let Some(source) = snapshot.layout.locate(found.member.link)
                 && !is_inside(source.path, only)
             {
                 sources.insert(source.path.to_vec(), None);
@@ -144,7 +160,7 @@ impl Survey {
         if !sources.is_empty() {
             walk(reader, snapshot, wanted, |found| {
                 if let Some(source) = sources.get_mut(found.path) {
-                    *source = Some((found.member.clone(), found.header.to_vec()));
+                    *source = Some(found.member.start);
                 }
                 Ok(())
             })?;
@@ -171,7 +187,7 @@ impl Survey {
                     ),
                 });
             }
-            let kind = found.member.entry.kind;
+            let kind = found.member.kind;
             if dir.pins.leads(found.path) && kind != Kind::Directory {
                 return Err(in_the_way(&full));
             }
@@ -208,11 +224,11 @@ impl Survey {
 }
 
 impl Volume {
-    fn count(&mut self, path: &[u8], member: &Member) {
+    fn count(&mut self, path: &[u8], member: &Head) {
         self.entries += 1;
-        self.size = self.size.saturating_add(member.entry.size);
+        self.size = self.size.saturating_add(member.size);
         self.bytes = self.bytes.saturating_add(padded(member.stored).unwrap_or(member.stored));
-        self.inodes += u64::from(member.entry.kind != Kind::HardLink);
+        self.inodes += u64::from(member.kind != Kind::HardLink);
         if !member.checksum.is_some_and(|checksum| checksum.covers_data()) {
             self.unhashed = self.unhashed.saturating_add(member.stored);
         }

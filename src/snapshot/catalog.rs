@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::archive::checksum::Cover;
 use crate::archive::content::Content;
+use crate::archive::decode::Head;
 use crate::archive::end::{Tail, tail};
 use crate::archive::open::{Access, Reader, describe};
-use crate::archive::ustar::is_header;
-use crate::archive::walk::{Member, Step, Walk};
+use crate::archive::ustar::{Block, is_header};
+use crate::archive::walk::{Step, Walk};
 use crate::archive::{BLOCK_LEN, END_LEN};
 use crate::error::{Error, Result, chain};
 use crate::fs::lock::{self, Mode};
@@ -69,7 +70,7 @@ pub(crate) fn read(reader: &Arc<Reader>, run: &Run) -> Result<Catalog> {
     loop {
         run.cancel.check("nothing was changed")?;
         match walk.step() {
-            Ok(Step::Member(member)) => scan.member(&member, walk.header())?,
+            Ok(Step::Member(member)) => scan.member(&member)?,
             Ok(Step::End(end)) => {
                 scan.catalog.end = Some(end);
                 break;
@@ -117,6 +118,7 @@ fn check_is_archive(reader: &Reader) -> Result<()> {
 /// The state between members.
 pub(crate) struct Scan<'a> {
     reader: &'a Arc<Reader>,
+    begin: Block,
     catalog: Catalog,
     open: Option<Open>,
     /// Where members that belong to no snapshot yet begin.
@@ -141,7 +143,7 @@ impl<'a> Scan<'a> {
             problems: Vec::new(),
             globals: false,
         };
-        Scan { reader, catalog, open: None, loose: 0 }
+        Scan { reader, begin: begin_block(), catalog, open: None, loose: 0 }
     }
 
     pub(crate) fn problem(&mut self, offset: u64, reason: impl Into<String>) {
@@ -149,8 +151,8 @@ impl<'a> Scan<'a> {
     }
 
     /// Takes the next member.
-    pub(crate) fn member(&mut self, member: &Member, header: &[u8]) -> Result<()> {
-        if self.is_begin(member, header)? {
+    pub(crate) fn member(&mut self, member: &Head) -> Result<()> {
+        if self.is_begin(member)? {
             self.give_up_open();
             self.open = Some(Open { start: member.start, members: 1, digest: Digest::default() });
             return Ok(());
@@ -166,7 +168,7 @@ impl<'a> Scan<'a> {
             (Some(_), _) => {
                 let open = self.open.take();
                 self.loose = member.end();
-                let read = open.map(|open| close(self.reader, &open, member, header));
+                let read = open.map(|open| close(self.reader, &open, member));
                 match read {
                     Some(Ok(snapshot)) => self.catalog.snapshots.push(snapshot),
                     Some(Err(Error::Damaged { reason, offset, .. })) => self.problem(offset, reason),
@@ -200,8 +202,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn is_begin(&self, member: &Member, header: &[u8]) -> Result<bool> {
-        if header.len() != BLOCK_LEN || header != begin_block() {
+    fn is_begin(&self, member: &Head) -> Result<bool> {
+        if member.header != self.begin {
             return Ok(false);
         }
         let mut data = [1; BLOCK_LEN];
@@ -209,7 +211,7 @@ impl<'a> Scan<'a> {
         Ok(data.iter().all(|&byte| byte == 0))
     }
 
-    fn foreign(&mut self, member: &Member) -> Result<()> {
+    fn foreign(&mut self, member: &Head) -> Result<()> {
         self.catalog.foreign += 1;
         if let Some((snapshot, members)) = go::snapshot(self.reader, self.loose, member)? {
             self.catalog.foreign -= members;
@@ -221,14 +223,14 @@ impl<'a> Scan<'a> {
 }
 
 /// Reads the close of a snapshot and holds what it says against what was met.
-fn close(reader: &Reader, open: &Open, member: &Member, header: &[u8]) -> Result<Snapshot> {
+fn close(reader: &Reader, open: &Open, member: &Head) -> Result<Snapshot> {
     let damaged =
         |reason: String| Error::Damaged { archive: reader.name().clone(), offset: member.start, reason };
     let Some(checksum) = member.checksum.filter(|_| member.stored <= MAX_CLOSING_FILE) else {
         return Err(damaged("snapshot.json is too long".to_owned()));
     };
     let mut text = vec![0; usize::try_from(member.stored).unwrap_or(0)];
-    let mut content = Content::new(reader, member, header);
+    let mut content = Content::new(reader, member, member.header);
     content.read(&mut text, usize::MAX)?;
     content.finish()?;
     let manifest = Manifest::decode(&text).map_err(damaged)?;
@@ -242,7 +244,7 @@ fn close(reader: &Reader, open: &Open, member: &Member, header: &[u8]) -> Result
             open.members, manifest.members, manifest.bytes
         )));
     }
-    if member.entry.name != under(&manifest.prefix, SNAPSHOT_JSON) {
+    if member.name != under(&manifest.prefix, SNAPSHOT_JSON) {
         return Err(damaged("snapshot.json has another prefix than it says".to_owned()));
     }
     let hex = blake3::Hash::from_bytes(checksum.digest).to_hex();

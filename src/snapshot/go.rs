@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
 use crate::archive::open::Reader;
-use crate::archive::walk::{Member, Step, Walk};
+use crate::archive::walk::{Step, Walk};
 use crate::error::Result;
 use crate::snapshot::layout::{Layout, strip};
 use crate::snapshot::volumes_data::{self, VolumeItem};
@@ -19,8 +20,8 @@ const MAX_LIST: u64 = 1 << 20;
 pub(crate) const PROGRAM: &str = "go";
 
 /// The snapshot that `close` closes, if it is the Go program's, and how many of the members from `from` on are its.
-pub(crate) fn snapshot(reader: &Arc<Reader>, from: u64, close: &Member) -> Result<Option<(Snapshot, u64)>> {
-    let name = strip(&close.entry.name);
+pub(crate) fn snapshot(reader: &Arc<Reader>, from: u64, close: &Head) -> Result<Option<(Snapshot, u64)>> {
+    let name = strip(close.name);
     let Some(prefix) = name.strip_suffix(VOLUMES_DATA.as_bytes()) else { return Ok(None) };
     let prefix = match prefix {
         [] => prefix,
@@ -28,7 +29,7 @@ pub(crate) fn snapshot(reader: &Arc<Reader>, from: u64, close: &Member) -> Resul
         _ => return Ok(None),
     };
     let Ok(prefix) = std::str::from_utf8(prefix) else { return Ok(None) };
-    if close.entry.kind != Kind::File || close.stored > MAX_LIST || close.entry.sparse.is_some() {
+    if close.kind != Kind::File || close.stored > MAX_LIST || close.sparse.is_some() {
         return Ok(None);
     }
     let mut text = vec![0; usize::try_from(close.stored).unwrap_or(0)];
@@ -45,7 +46,7 @@ pub(crate) fn snapshot(reader: &Arc<Reader>, from: u64, close: &Member) -> Resul
     let layout = Layout::of_go(items.iter().map(|item| crate::snapshot::under(prefix, &item.id)).collect());
     let mut found = Snapshot {
         id,
-        created: close.entry.mtime,
+        created: close.mtime,
         program: PROGRAM.to_owned(),
         prefix: prefix.to_owned(),
         volumes: items.iter().map(volume).collect(),
@@ -71,15 +72,15 @@ fn count(reader: &Arc<Reader>, from: u64, found: &mut Snapshot) -> Result<()> {
     let mut walk = Walk::new(Arc::clone(reader), from);
     while walk.position() < found.close {
         let Step::Member(member) = walk.step()? else { break };
-        let Some(place) = found.layout.locate(&member.entry.name) else { continue };
+        let Some(place) = found.layout.locate(member.name) else { continue };
         if found.entries == 0 {
             found.start = member.start;
         }
         let volume = &mut found.volumes[place.volume];
         volume.entries += 1;
-        volume.size = volume.size.saturating_add(member.entry.size);
+        volume.size = volume.size.saturating_add(member.size);
         found.entries += 1;
-        found.size = found.size.saturating_add(member.entry.size);
+        found.size = found.size.saturating_add(member.size);
         found.unhashed += member.stored;
     }
     Ok(())

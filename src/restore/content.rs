@@ -1,0 +1,115 @@
+//! From a member's stored data to a file's content, checked on the way: cloned where the filesystem can, else copied.
+
+use crate::archive::checksum::{Checksum, DIGITS};
+use crate::archive::content::Content;
+use crate::archive::open::Reader;
+use crate::error::{Context, Result};
+use crate::fs::StoreFile;
+use crate::fs::clone::{CLONE_BLOCK, DevicePair};
+use crate::observer::Run;
+
+/// The shortest run of data that is worth a try to clone it, in bytes.
+pub(super) const MIN_CLONE: u64 = 64 << 10;
+
+/// What is in the file that is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Room<'a> {
+    /// Nothing. Data may be cloned from the archive if that is given.
+    Empty(Option<&'a DevicePair>),
+    /// Something, which is overwritten.
+    Taken,
+}
+
+/// Writes a file member's content into `file`, holes as holes, and checks it. The file then has the right length.
+pub(super) fn write_content(
+    file: &StoreFile,
+    room: Room,
+    reader: &Reader,
+    mut content: Content,
+    path: &[u8],
+    buffer: &mut [u8],
+    run: &Run,
+) -> Result<()> {
+    let size = content.of().size;
+    let (map, whole);
+    let extents = match content.of().sparse {
+        None => {
+            whole = [(0, size)];
+            whole.as_slice()
+        }
+        Some(true) => {
+            map = content.map()?;
+            map.extents()
+        }
+        Some(false) => return Err(content.damaged("a sparse format that this program does not extract")),
+    };
+    let (mut end, mut written) = (0, 0);
+    for &(offset, length) in extents {
+        if matches!(room, Room::Taken) {
+            file.punch(end, offset - end).context("make a hole in", path)?;
+        }
+        let cloned = clone(file, offset, length, room, reader, &content);
+        let mut done = 0;
+        if !content.covers_data() {
+            content.skip(cloned);
+            run.observer.bytes(cloned);
+            done = cloned;
+        }
+        while done < length {
+            run.cancel.check("the volumes are as they were")?;
+            let until = if done < cloned { cloned } else { length };
+            let count = content.read(buffer, usize::try_from(until - done).unwrap_or(usize::MAX))?;
+            if count == 0 {
+                return Err(content.damaged("its data is cut off"));
+            }
+            if done >= cloned {
+                file.write_at(&buffer[..count], offset + done).context("write", path)?;
+            }
+            done += count as u64;
+            run.observer.bytes(count as u64);
+        }
+        end = offset + length;
+        if length > 0 {
+            written = end;
+        }
+    }
+    content.finish()?;
+    match room {
+        Room::Empty(_) if written == size => Ok(()),
+        _ => file.truncate(size).context("set the size of", path),
+    }
+}
+
+/// Clones what can be cloned from the start of an extent whose data `content` stands at; returns how much that is.
+fn clone(file: &StoreFile, offset: u64, length: u64, room: Room, reader: &Reader, content: &Content) -> u64 {
+    let (from, whole) = (content.offset(), length - length % CLONE_BLOCK);
+    match room {
+        Room::Empty(Some(pair))
+            if is_worth_cloning(from, length, pair)
+                && offset.is_multiple_of(CLONE_BLOCK)
+                && pair.clone_range(reader.file().handle(), from, whole, file.handle(), offset) =>
+        {
+            whole
+        }
+        _ => 0,
+    }
+}
+
+/// Whether to try to clone `length` bytes that lie at `offset` in the archive.
+pub(super) fn is_worth_cloning(offset: u64, length: u64, pair: &DevicePair) -> bool {
+    length >= MIN_CLONE && offset.is_multiple_of(CLONE_BLOCK) && pair.may_clone()
+}
+
+/// Whether a member has this checksum. `header` and `data`, without padding, are hashed in one piece, put together in
+/// `scratch`: that is what makes small members fast.
+pub(super) fn matches(checksum: &Checksum, header: &[u8], data: &[u8], scratch: &mut Vec<u8>) -> bool {
+    scratch.clear();
+    scratch.extend_from_slice(header);
+    if let Some(digits) = scratch.get_mut(checksum.digits_at..checksum.digits_at + DIGITS) {
+        digits.fill(b'0');
+    }
+    if checksum.covers_data() {
+        scratch.extend_from_slice(data);
+    }
+    blake3::hash(scratch) == blake3::Hash::from_bytes(checksum.digest)
+}

@@ -1,0 +1,200 @@
+//! What one worker does with one file: reads, checks, writes, and gives it its metadata.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::archive::checksum::Checksum;
+use crate::archive::content::{Content, Of};
+use crate::archive::decode::Head;
+use crate::archive::open::Reader;
+use crate::archive::padding;
+use crate::error::{Context, Result};
+use crate::fs::clone::DevicePair;
+use crate::fs::handle::{join, parent_and_name};
+use crate::fs::{Handle, StoreFile};
+use crate::observer::Run;
+use crate::restore::content::{Room, is_worth_cloning, matches, write_content};
+use crate::restore::crew::{Batch, Outcome};
+use crate::restore::extract::blame;
+use crate::restore::metadata::{Creator, Metadata};
+
+/// How much of a large file is read at once, in bytes: what fits a processor's cache.
+const PART: usize = 256 << 10;
+
+/// Where the members of one volume go.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The volume's path, for messages.
+    pub(super) volume: Vec<u8>,
+    pub(super) creator: Creator,
+    /// The archive's filesystem and the volume's.
+    pub(super) pair: DevicePair,
+}
+
+impl Place {
+    pub(super) fn new(volume: &[u8]) -> Arc<Self> {
+        let (volume, creator) = (volume.to_vec(), Creator::this_process());
+        Arc::new(Place { volume, creator, pair: DevicePair::default() })
+    }
+}
+
+/// One file.
+#[derive(Debug)]
+pub(super) struct Task {
+    place: Arc<Place>,
+    /// Where it is to be made; `None` when it is only to be checked.
+    directory: Option<Arc<Handle>>,
+    /// Its name in the archive and its path in the volume, in the batch's names.
+    name: Range<usize>,
+    path: Range<usize>,
+    /// Its header blocks, in the batch's chunk.
+    header: Range<usize>,
+    start: u64,
+    stored: u64,
+    size: u64,
+    sparse: Option<bool>,
+    checksum: Option<Checksum>,
+    metadata: Metadata,
+}
+
+impl Task {
+    pub(super) fn new(
+        place: Arc<Place>,
+        directory: Option<Arc<Handle>>,
+        head: &Head,
+        at: usize,
+        name: Range<usize>,
+        path: Range<usize>,
+        metadata: Metadata,
+    ) -> Self {
+        let &Head { start, stored, size, sparse, checksum, .. } = head;
+        let header = at..at + head.header.len();
+        Task { place, directory, name, path, header, start, stored, size, sparse, checksum, metadata }
+    }
+}
+
+/// What a worker keeps from file to file.
+pub(super) struct Worker<'r> {
+    reader: Arc<Reader>,
+    run: &'r Run<'r>,
+    buffer: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl<'r> Worker<'r> {
+    pub(super) fn new(reader: Arc<Reader>, run: &'r Run<'r>) -> Self {
+        Worker { reader, run, buffer: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// Does a batch, up to its first error.
+    pub(super) fn run(&mut self, batch: &Batch, outcome: &mut Outcome) {
+        for task in &batch.tasks {
+            if let Err(error) = self.file(task, batch, outcome) {
+                outcome.error = Some(error);
+                return;
+            }
+        }
+    }
+
+    fn file(&mut self, task: &Task, batch: &Batch, outcome: &mut Outcome) -> Result<()> {
+        self.run.cancel.check("the volumes are as they were")?;
+        let bytes = batch.chunk.bytes();
+        let header = &bytes[task.header.clone()];
+        let padding = padding(task.stored);
+        let stored = usize::try_from(task.stored).ok();
+        let held = stored.and_then(|stored| bytes[task.header.end..].get(..stored.checked_add(padding)?));
+        let name = &batch.names[task.name.clone()];
+        let of = Of {
+            name,
+            start: task.start,
+            data: task.start + header.len() as u64,
+            stored: task.stored,
+            size: task.size,
+            sparse: task.sparse,
+            checksum: task.checksum,
+            held,
+        };
+        let path = &batch.names[task.path.clone()];
+        let Some(directory) = &task.directory else {
+            return self.check(&of, header);
+        };
+        let made = self.make(task, directory, path, &of, header, outcome);
+        made.map_err(|error| blame(error, &self.reader, of.start, of.name))
+    }
+
+    fn make(
+        &mut self,
+        task: &Task,
+        directory: &Handle,
+        path: &[u8],
+        of: &Of,
+        header: &[u8],
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let Place { volume, creator, pair } = &*task.place;
+        let full = || join(volume, path);
+        let (_, name) = parent_and_name(path);
+        let mode = task.metadata.first_mode(creator);
+        let create = || directory.create_file_with(name, mode).map(StoreFile::new);
+        let file;
+        match of.held.map(|held| &held[..held.len() - padding(of.stored)]) {
+            Some(data) if of.sparse.is_none() && !is_worth_cloning(of.data, of.stored, pair) => {
+                self.check_held(of, header)?;
+                file = create().context_of("create", full)?;
+                if !data.is_empty() {
+                    file.write_at(data, 0).context_of("write", full)?;
+                    self.run.observer.bytes(of.stored);
+                }
+            }
+            _ => {
+                let full = full();
+                file = create().context("create", &full)?;
+                let content = Content::new(&self.reader, *of, header);
+                self.buffer.resize(PART, 0);
+                let room = Room::Empty(Some(pair));
+                write_content(&file, room, &self.reader, content, &full, &mut self.buffer, self.run)?;
+            }
+        }
+        task.metadata.apply_to_new(file.handle(), creator, mode, &full, &mut |reason| {
+            outcome.warnings.push((full(), reason));
+            Ok(())
+        })
+    }
+
+    /// Checks what is not to be written.
+    fn check(&mut self, of: &Of, header: &[u8]) -> Result<()> {
+        if of.held.is_some() {
+            self.run.observer.bytes(of.stored);
+            return self.check_held(of, header);
+        }
+        self.buffer.resize(PART, 0);
+        Content::new(&self.reader, *of, header).check(&mut self.buffer, |count| {
+            self.run.observer.bytes(count);
+            self.run.cancel.check("the volumes are as they were")
+        })
+    }
+
+    /// Checks a member whose data was read already.
+    fn check_held(&mut self, of: &Of, header: &[u8]) -> Result<()> {
+        let (Some(checksum), Some(held)) = (&of.checksum, of.held) else { return Ok(()) };
+        let (data, padding) = held.split_at(held.len() - padding(of.stored));
+        if padding.iter().any(|&byte| byte != 0) {
+            return Err(of.damaged(&self.reader, crate::archive::content::BAD_PADDING));
+        }
+        if !matches(checksum, header, data, &mut self.scratch) {
+            return Err(of.damaged(&self.reader, crate::archive::content::BAD_CHECKSUM));
+        }
+        Ok(())
+    }
+}
+
+/// [`Context`] whose path is only put together when it is needed.
+trait LazyContext<T> {
+    fn context_of(self, action: &'static str, path: impl FnOnce() -> Vec<u8>) -> Result<T>;
+}
+
+impl<T> LazyContext<T> for std::io::Result<T> {
+    fn context_of(self, action: &'static str, path: impl FnOnce() -> Vec<u8>) -> Result<T> {
+        self.or_else(|error| Err(error).context(action, &path()))
+    }
+}
