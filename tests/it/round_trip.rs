@@ -125,6 +125,58 @@ fn on_a_filesystem(kind: &str, torture: Torture) {
     });
 }
 
+#[test]
+fn what_is_cloned_takes_no_space_on_xfs() {
+    clones_on("xfs");
+}
+
+#[test]
+fn what_is_cloned_takes_no_space_on_btrfs() {
+    clones_on("btrfs");
+}
+
+fn clones_on(kind: &str) {
+    if !need(&format!("mkfs.{kind}")) {
+        return;
+    }
+    sandboxed(|s| {
+        let point = s.filesystem("fs", kind, 800);
+        let archive = point.join("backup.tar");
+        fs::write(&archive, [0; 1024]).unwrap();
+        let data = pattern(64 << 20);
+        let volume = Tree::at(point.join("vol")).file("a", &data).file("b", &data[..(64 << 20) - 5]).done();
+        s.configure("web", &[&volume]);
+        let before = Picture::of(&volume);
+        let first = used(&point);
+        let added = |what: &str| {
+            let more = used(&point).saturating_sub(first);
+            assert!(more < 8 << 20, "{what} took {more} bytes");
+        };
+        let report = s.run(["backup", "--json", "--archive", text(&archive)]).ok().json();
+        assert_eq!(report["unhashed"], 2 * (64 << 20) - 5, "{report}");
+        added("the backup");
+        // Other readers see the same content.
+        let name = format!("web{}/b", text(&volume));
+        let read = std::process::Command::new("tar").args(["-xOf", text(&archive), &name]).output().unwrap();
+        assert!(read.status.success() && read.stdout == data[..(64 << 20) - 5]);
+        wreck(&volume);
+        s.run(["restore", "--archive", text(&archive)]).ok();
+        before.assert_same(&volume);
+        added("the restore");
+        let report = s.run(["backup", "--json", "--checksum", "always", "--archive", text(&archive)]).ok().json();
+        assert_eq!(report["unhashed"], 0, "{report}");
+        added("the backup with checksums");
+        s.run(["verify", "--archive", text(&archive)]).ok();
+    });
+}
+
+/// How much of a filesystem is in use, once all is on its disk, in bytes.
+fn used(point: &Path) -> u64 {
+    tool("sync", ["-f", text(point)]).ok();
+    let stat = nix::sys::statvfs::statvfs(point).unwrap();
+    (stat.blocks() - stat.blocks_free()) * stat.fragment_size()
+}
+
 /// Files worth cloning: whole blocks or not, one with holes.
 fn large_files(volume: &Path) {
     let data = pattern(8 << 20);
