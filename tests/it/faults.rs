@@ -3,7 +3,9 @@
 //! the next command knows what to do.
 //!
 //! One run is traced to learn the calls. Those before the configuration is opened are the loader's; each of the
-//! others is struck in a run of its own, by its number among those of its name.
+//! others is struck in a run of its own, by its number among those of its name. That number counts in each thread for
+//! itself, so these runs have one processor, and with that no other threads: the same calls, all made by one. What
+//! becomes of an error in another thread is tried with calls that the loader does not make.
 
 use std::collections::HashMap;
 use std::fs;
@@ -37,6 +39,13 @@ struct Fault {
     number: usize,
     how: &'static str,
     traced: String,
+    processors: Processors,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Processors {
+    One,
+    All,
 }
 
 impl Fault {
@@ -45,33 +54,49 @@ impl Fault {
         // The faster way knows no signals.
         let options = ["-e", &inject, "--seccomp-bpf"];
         let options = if self.how == KILL { &options[..2] } else { &options };
-        let (run, trace) = strace(s, &self.call, options, args);
-        assert!(run.code().is_none() || trace.contains("(INJECTED)"), "nothing was struck\n{run}");
+        let (run, trace) = strace(s, self.processors, &self.call, options, args);
+        // Which thread makes which call differs from run to run.
+        let struck = run.code().is_none() || trace.contains("(INJECTED)");
+        assert!(struck || self.processors == Processors::All, "nothing was struck\n{run}");
         run
     }
 }
 
-/// Runs the program and gives what strace wrote, which is not left in the sandbox. It runs on one processor, where it
-/// uses one thread, so that its calls come in the same order each time.
-fn strace(s: &Sandbox, calls: &str, options: &[&str], args: &[&str]) -> (Run, String) {
+/// Runs the program and gives what strace wrote, which is not left in the sandbox.
+fn strace(
+    s: &Sandbox,
+    processors: Processors,
+    calls: &str,
+    options: &[&str],
+    args: &[&str],
+) -> (Run, String) {
     let (log, calls) = (s.path("trace"), format!("trace={calls}"));
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
-    let processor = allowed.split([',', '-']).next().unwrap();
-    let mut command = Command::new("taskset");
-    command
-        .args(["-c", processor, "strace"])
-        .args(["-f", "-qq", "-o", text(&log), "-e", &calls])
-        .args(options);
+    let mut command = match processors {
+        Processors::All => Command::new("strace"),
+        Processors::One => {
+            let mut taskset = Command::new("taskset");
+            taskset.args(["-c", &a_processor(), "strace"]);
+            taskset
+        }
+    };
+    command.args(["-f", "-qq", "-o", text(&log), "-e", &calls]).args(options);
     command.arg(assert_cmd::cargo::cargo_bin!("snapshotter")).args(args);
     let result = (s.run_as(command), fs::read_to_string(&log).unwrap());
     fs::remove_file(log).unwrap();
     result
 }
 
+/// The number of one that this process may use.
+fn a_processor() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    allowed.trim().split(['-', ',']).next().unwrap().to_owned()
+}
+
 /// A fault for each call that a command's main thread makes after it has opened the configuration.
 fn faults(s: &Sandbox, args: &[&str], kill: bool) -> Vec<Fault> {
-    let (run, trace) = strace(s, &format!("{CHANGES},{LOOKS}"), &[], args);
+    let processors = Processors::One;
+    let (run, trace) = strace(s, processors, &format!("{CHANGES},{LOOKS}"), &[], args);
     run.ok();
     let (mut numbers, mut started, mut all) = (HashMap::new(), false, Vec::new());
     let (main, _) = trace.split_once(' ').unwrap();
@@ -90,7 +115,13 @@ fn faults(s: &Sandbox, args: &[&str], kill: bool) -> Vec<Fault> {
             "pwrite64" | "fdatasync" => &["error=EIO", "error=ENOSPC"],
             _ => &["error=EIO"],
         };
-        all.extend(hows.iter().map(|how| Fault { call: call.into(), number, how, traced: traced.into() }));
+        all.extend(hows.iter().map(|how| Fault {
+            call: call.into(),
+            number,
+            how,
+            traced: traced.into(),
+            processors,
+        }));
     }
     assert!(all.len() > 10, "few calls were traced:\n{trace}");
     all
@@ -99,7 +130,7 @@ fn faults(s: &Sandbox, args: &[&str], kill: bool) -> Vec<Fault> {
 /// Strikes each call of a command, checks what that did, given the volumes as they were before, and then that the
 /// command works again. Names each fault after which that panics; a few of them are enough.
 fn strike_each(args: &[&str], kill: bool, check: fn(&Stored, &Volumes, &Run)) {
-    if !need("strace") {
+    if !need("strace") || !need("taskset") {
         return;
     }
     sandboxed(|s| {
@@ -222,16 +253,45 @@ fn a_backup_killed_at_any_call_leaves_whole_snapshots_only() {
     });
 }
 
+fn restored_or_told(stored: &Stored, old: &Volumes, run: &Run) {
+    let well = succeeded(run);
+    let told = if well { &["warning: "][..] } else { &TOLD };
+    let differences = differences(if well { &stored.good } else { old }, &volumes(stored.s.root()));
+    assert!(says(run, told) || differences.is_empty(), "{differences:?}\n{run}");
+}
+
 #[test]
 fn a_restore_in_which_a_call_fails_leaves_the_volumes_as_they_were_or_says_so() {
     for args in RESTORES {
-        strike_each(args, false, |stored, old, run| {
-            let well = succeeded(run);
-            let told = if well { &["warning: "][..] } else { &TOLD };
-            let differences = differences(if well { &stored.good } else { old }, &volumes(stored.s.root()));
-            assert!(says(run, told) || differences.is_empty(), "{differences:?}\n{run}");
-        });
+        strike_each(args, false, restored_or_told);
     }
+}
+
+#[test]
+fn a_restore_in_which_a_call_of_any_thread_fails_leaves_the_volumes_as_they_were_or_says_so() {
+    if !need("strace") {
+        return;
+    }
+    sandboxed(|s| {
+        let stored = Stored::new(s);
+        let mut failed = 0;
+        for args in RESTORES {
+            for (call, number) in ["pwrite64", "utimensat", "fchmod", "fchownat", "ftruncate"]
+                .into_iter()
+                .flat_map(|call| (1..=3).map(move |number| (call.to_owned(), number)))
+            {
+                let (how, traced, processors) = ("error=EIO", String::new(), Processors::All);
+                let fault = Fault { call, number, how, traced, processors };
+                let old = stored.prepare(args);
+                let run = fault.strike(s, args);
+                failed += usize::from(run.code() != Some(0));
+                restored_or_told(&stored, &old, &run);
+                s.run(args).ok();
+                assert_eq!(differences(&stored.good, &volumes(s.root())), NONE);
+            }
+        }
+        assert!(failed >= 10, "only {failed} restores failed");
+    });
 }
 
 #[test]

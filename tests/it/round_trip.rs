@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::support::sandbox::text;
 use crate::support::torture::{Torture, pattern};
-use crate::support::{Picture, Sandbox, Tree, assert_same_tree, need, sandboxed};
+use crate::support::{Picture, Sandbox, Tree, assert_same_tree, need, sandboxed, tool};
 
 /// Spoils a volume: a third of its root's entries go, a third become another kind, files are overwritten,
 /// and things come that were not there.
@@ -163,10 +163,58 @@ fn clones_on(kind: &str) {
         s.run(["restore", "--archive", text(&archive)]).ok();
         before.assert_same(&volume);
         added("the restore");
-        let report = s.run(["backup", "--json", "--checksum", "always", "--archive", text(&archive)]).ok().json();
+        let report =
+            s.run(["backup", "--json", "--checksum", "always", "--archive", text(&archive)]).ok().json();
         assert_eq!(report["unhashed"], 0, "{report}");
         added("the backup with checksums");
         s.run(["verify", "--archive", text(&archive)]).ok();
+    });
+}
+
+#[test]
+fn aligned_data_is_cloned_back_on_xfs() {
+    aligned_data_is_cloned_back_on("xfs");
+}
+
+#[test]
+fn aligned_data_is_cloned_back_on_btrfs() {
+    aligned_data_is_cloned_back_on("btrfs");
+}
+
+/// The archive is one of the original program, whose members can lie anywhere.
+fn aligned_data_is_cloned_back_on(kind: &str) {
+    if !need(&format!("mkfs.{kind}")) {
+        return;
+    }
+    sandboxed(|s| {
+        let point = s.filesystem("fs", kind, 600);
+        let archive = point.join("backup.tar");
+        let id = "a".repeat(64);
+        let data = pattern((128 << 20) + 1000);
+        let list = format!("- id: {id}\n  type: dir\n  target: /vol\n");
+        let mut tar = tar::Builder::new(fs::File::create(&archive).unwrap());
+        let mut append = |name: String, kind, data: &[u8]| {
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(kind);
+            header.set_mode(0o755);
+            header.set_size(data.len() as u64);
+            tar.append_data(&mut header, name, data).unwrap();
+        };
+        append(format!("p/{id}/"), tar::EntryType::Directory, b"");
+        // Six blocks, so that what follows it begins with a whole block of the filesystem, behind its header.
+        append(format!("p/{id}/filler"), tar::EntryType::Regular, &[b'f'; 2560]);
+        append(format!("p/{id}/large"), tar::EntryType::Regular, &data);
+        append("p/volumes-data.yml".to_owned(), tar::EntryType::Regular, list.as_bytes());
+        tar.into_inner().unwrap().sync_all().unwrap();
+
+        let before = used(&point);
+        let into = point.join("into");
+        s.configure("p", &[Path::new("/vol")]);
+        s.run(["restore", "--into", text(&into), "--archive", text(&archive)]).ok();
+        let grown = used(&point).saturating_sub(before);
+        assert!(grown < 3 << 20, "{grown} more bytes are used");
+        assert!(fs::read(into.join("vol/large")).unwrap() == data);
+        assert_eq!(fs::read(into.join("vol/filler")).unwrap(), [b'f'; 2560]);
     });
 }
 
