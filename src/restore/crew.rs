@@ -25,12 +25,12 @@ use crate::snapshot::manifest::Warnings;
 /// The most workers: more of them only wait for each other.
 const MAX_WORKERS: usize = 4;
 /// A batch is full with so many files, or so many bytes of them.
-const BATCH_FILES: usize = 64;
+const BATCH_FILES: usize = if cfg!(test) { 3 } else { 64 };
 const BATCH_BYTES: u64 = 128 << 10;
 /// How many batches may be under way for each worker.
 const AHEAD: u64 = 4;
 /// How many directories may wait for what is in them, with an open handle each.
-const WAITING: usize = 64;
+const WAITING: usize = if cfg!(test) { 8 } else { 64 };
 
 /// Files that one worker makes one after the other.
 #[derive(Debug, Default)]
@@ -134,6 +134,7 @@ pub(super) struct Crew<'r> {
 /// How many workers this machine has use for.
 pub(super) fn workers() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = if cfg!(test) { MAX_WORKERS } else { processors };
     if processors == 1 { 0 } else { processors.min(MAX_WORKERS) }
 }
 
@@ -372,6 +373,8 @@ fn work(shared: &Shared, worker: &mut Worker) {
         };
         let needed = state.failed.is_none_or(|failed| number < failed);
         drop(state);
+        #[cfg(test)]
+        tests::delay(number);
         let mut promise = Promise { shared, number, outcome: None };
         promise.outcome = Some(if needed { do_batch(worker, batch) } else { Outcome::default() });
         drop(promise);
@@ -407,3 +410,6 @@ impl Drop for Promise<'_> {
         self.shared.done.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;
