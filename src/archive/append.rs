@@ -118,6 +118,8 @@ impl Append {
     pub(crate) fn commit(&mut self, new_end: u64, first: &Block) -> Result<()> {
         self.sync()?;
         self.write(&END, new_end)?;
+        // That is its length already, but XFS keeps space for more behind it until it is told.
+        self.reader.file().truncate(new_end + END_LEN).context("set the size of", self.reader.name())?;
         self.sync()?;
         let file = self.reader.file();
         if let Err(error) = file
