@@ -16,13 +16,15 @@ const FULL: usize = 128 << 10;
 /// How many files a batch holds open at most.
 const MOST_FILES: usize = 64;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Batch {
     at: u64,
     snapshot_start: u64,
     bytes: Vec<u8>,
     members: Vec<Placed>,
     files: usize,
+    /// What messages call the files, one behind the other.
+    paths: Vec<u8>,
 }
 
 /// A member whose header blocks are in the buffer, and room for its data behind them.
@@ -32,21 +34,21 @@ struct Placed {
     encoded: Encoded,
     stored: usize,
     cover: Cover,
-    source: Option<Source>,
-}
-
-impl Placed {
-    fn data(&self) -> Range<usize> {
-        let start = self.start + self.encoded.length;
-        start..start + self.stored
-    }
+    /// A file that is still to be read, and where its path is.
+    source: Option<(Source, Range<usize>)>,
 }
 
 impl Batch {
-    /// An empty one that goes to offset `at`, in `buffer`.
-    pub(super) fn new(at: u64, snapshot_start: u64, mut buffer: Vec<u8>) -> Self {
-        buffer.clear();
-        Batch { at, snapshot_start, bytes: buffer, members: Vec::new(), files: 0 }
+    /// An empty one that goes to offset `at`, in the buffers of `former`.
+    pub(super) fn new(at: u64, snapshot_start: u64, mut former: Batch) -> Self {
+        former.bytes.clear();
+        former.members.clear();
+        former.paths.clear();
+        Batch { at, snapshot_start, files: 0, ..former }
+    }
+
+    pub(super) fn with_buffer(self, bytes: Vec<u8>) -> Self {
+        Batch { bytes, ..self }
     }
 
     pub(super) fn at(&self) -> u64 {
@@ -77,24 +79,41 @@ impl Batch {
 
     /// The buffer's last bytes become the header blocks of a member, whose data begins with `opening` and goes on with
     /// what `source` has.
-    pub(super) fn add(&mut self, encoded: Encoded, cover: Cover, opening: &[u8], source: Option<Source>) {
+    pub(super) fn add(
+        &mut self,
+        encoded: Encoded,
+        cover: Cover,
+        opening: &[u8],
+        source: Option<(Source, &[u8])>,
+    ) {
         let start = self.bytes.len() - encoded.length;
         self.bytes.extend_from_slice(opening);
-        let length = source.as_ref().map_or(0, Source::stored);
+        let length = source.as_ref().map_or(0, |(source, _)| source.stored());
         let stored = usize::try_from(length).unwrap_or(usize::MAX);
         // What a file turns out not to have stays zeros.
         self.bytes.resize(start + encoded.length + stored + padding(length), 0);
         self.files += usize::from(source.is_some());
+        let source = source.map(|(source, path)| {
+            let from = self.paths.len();
+            self.paths.extend_from_slice(path);
+            (source, from..self.paths.len())
+        });
         self.members.push(Placed { start, encoded, stored, cover, source });
     }
 
     /// Reads all files, and seals every member.
-    pub(super) fn read(mut self, crew: &Crew, tally: &mut Tally) -> Result<Piece> {
-        for member in self.members {
-            let data = member.data();
-            if let Some(source) = member.source {
-                crew.run.cancel.check("the archive is as it was")?;
-                source.read_all(&mut self.bytes[data.clone()], crew)?;
+    pub(super) fn read(&mut self, crew: &Crew, tally: &mut Tally) -> Result<Piece> {
+        crew.run.cancel.check("the archive is as it was")?;
+        let mut read = 0;
+        for member in self.members.drain(..) {
+            let start = member.start + member.encoded.length;
+            let data = start..start + member.stored;
+            if let Some((source, path)) = member.source {
+                let path = &self.paths[path];
+                if let Some(change) = source.read_all(&mut self.bytes[data.clone()], path)? {
+                    crew.warn(path, change)?;
+                }
+                read += data.len() as u64;
             }
             let covered = if member.cover == Cover::Header { data.start } else { data.end };
             let checksum = blake3::hash(&self.bytes[member.start..covered]);
@@ -104,6 +123,7 @@ impl Batch {
                 tally.unhashed += member.stored as u64;
             }
         }
-        Ok(Piece { at: self.at, bytes: self.bytes })
+        crew.run.observer.bytes(read);
+        Ok(Piece { at: self.at, bytes: std::mem::take(&mut self.bytes) })
     }
 }

@@ -83,7 +83,9 @@ struct State {
     /// What failed, and at which offset: of several, what comes first in the archive.
     failed: Option<(u64, Error)>,
     stopped: bool,
-    spare: Vec<Vec<u8>>,
+    /// To be used again.
+    buffers: Vec<Vec<u8>>,
+    batches: Vec<Batch>,
 }
 
 enum Task {
@@ -132,11 +134,18 @@ impl<'a> Crew<'a> {
 
     /// A buffer with whatever is in it: one that was used before, if there is one.
     pub(super) fn buffer(&self) -> Vec<u8> {
-        lock(&self.state).spare.pop().unwrap_or_default()
+        lock(&self.state).buffers.pop().unwrap_or_default()
+    }
+
+    /// A batch that was read, or a new one, with such a buffer.
+    pub(super) fn batch(&self) -> Batch {
+        let mut state = lock(&self.state);
+        let buffer = state.buffers.pop().unwrap_or_default();
+        state.batches.pop().unwrap_or_default().with_buffer(buffer)
     }
 
     pub(super) fn give_back(&self, buffer: Vec<u8>) {
-        lock(&self.state).spare.push(buffer);
+        lock(&self.state).buffers.push(buffer);
     }
 
     /// Hands over a job; does others while too many are waiting.
@@ -201,7 +210,7 @@ impl<'a> Crew<'a> {
         stopping.defuse();
         let mut state = lock(&self.state);
         state.writing = false;
-        state.spare.push(piece.bytes);
+        state.buffers.push(piece.bytes);
         if let Err(error) = written {
             state.fail(piece.at, error);
         }
@@ -212,9 +221,14 @@ impl<'a> Crew<'a> {
         let stopping = Stopping(self);
         jitter();
         let mut tally = Tally::default();
-        let mut more = None;
+        let (mut more, mut former) = (None, None);
         let (at, done) = match job {
-            Job::Batch(batch) => (batch.at(), batch.read(self, &mut tally).map(|piece| [Some(piece), None])),
+            Job::Batch(mut batch) => {
+                let piece = batch.read(self, &mut tally);
+                let at = batch.at();
+                former = Some(batch);
+                (at, piece.map(|piece| [Some(piece), None]))
+            }
             Job::Large(mut large) => {
                 let done = large.step(self, &mut tally);
                 let at = large.at();
@@ -225,6 +239,7 @@ impl<'a> Crew<'a> {
         stopping.defuse();
         let mut state = lock(&self.state);
         state.busy = state.busy.saturating_sub(1);
+        state.batches.extend(former);
         match done {
             Ok(_) if state.stopped => {}
             Ok(pieces) => {

@@ -26,6 +26,8 @@ pub(super) struct Large {
     snapshot_start: u64,
     entry: Entry,
     source: Source,
+    /// What messages call it.
+    path: Vec<u8>,
     stored: u64,
     header: Vec<u8>,
     encoded: Encoded,
@@ -64,6 +66,7 @@ impl Large {
         snapshot_start: u64,
         entry: Entry,
         source: Source,
+        path: &[u8],
         cover: Cover,
         clone: Option<IfNot>,
     ) -> Result<Self, &'static str> {
@@ -80,6 +83,7 @@ impl Large {
             snapshot_start,
             entry,
             source,
+            path: path.to_vec(),
             stored,
             header,
             encoded,
@@ -146,7 +150,7 @@ impl Large {
             let length = self.header.len();
             self.header.clear();
             self.encoded = encode(&mut self.header, &self.entry, self.stored, self.cover, |_| length)
-                .map_err(|reason| refused(self.source.path(), reason))?;
+                .map_err(|reason| refused(&self.path, reason))?;
         }
         if self.covers_data() {
             self.hasher.update(&self.header);
@@ -213,7 +217,8 @@ impl Large {
         let length = usize::try_from((limit - self.position).min(room)).unwrap_or(PART);
         let mut bytes = crew.buffer();
         bytes.resize(length, 0);
-        self.fill(&mut bytes, crew)?;
+        self.fill(&mut bytes)?;
+        crew.run.observer.bytes(length as u64);
         if self.covers_data() {
             self.hasher.update(&bytes);
         }
@@ -224,7 +229,7 @@ impl Large {
     }
 
     /// Fills `buffer` with what comes next.
-    fn fill(&mut self, buffer: &mut [u8], crew: &Crew) -> Result<()> {
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<()> {
         let mut rest = buffer;
         let opened = usize::try_from(self.position).unwrap_or(usize::MAX).min(self.opening.len());
         let (opening, _) = self.opening[opened..].split_at((self.opening.len() - opened).min(rest.len()));
@@ -236,7 +241,8 @@ impl Large {
             let (offset, length) = self.source.extents()[self.extent];
             let count = usize::try_from(length - self.inside).unwrap_or(usize::MAX).min(rest.len());
             let (now, then) = rest.split_at_mut(count);
-            let read = if self.shrunk { 0 } else { self.source.read(now, offset + self.inside, crew)? };
+            let read =
+                if self.shrunk { 0 } else { self.source.read(now, offset + self.inside, &self.path)? };
             self.shrunk |= read < count;
             now[read..].fill(0);
             self.advance(count as u64);
@@ -258,7 +264,9 @@ impl Large {
     }
 
     fn finish(&mut self, crew: &Crew, tally: &mut Tally) -> Result<Piece> {
-        self.source.done(self.shrunk, crew)?;
+        if let Some(change) = self.source.change(self.shrunk, &self.path)? {
+            crew.warn(&self.path, change)?;
+        }
         if !self.covers_data() {
             self.hasher.update(&self.header);
             tally.unhashed += self.stored;

@@ -35,7 +35,7 @@ pub(super) struct Sink<'a> {
 impl<'a> Sink<'a> {
     pub(super) fn new(crew: &'a Crew<'a>, policy: ChecksumPolicy) -> Self {
         let start = crew.append.start();
-        let batch = Batch::new(start + END_LEN, start, Vec::new());
+        let batch = Batch::new(start + END_LEN, start, Batch::default());
         Sink { crew, policy, batch, marked: false, members: 1, entries: 0, size: 0 }
     }
 
@@ -63,23 +63,22 @@ impl<'a> Sink<'a> {
     }
 
     /// Stores a regular file.
-    pub(super) fn file(&mut self, entry: &mut Entry, source: Source) -> Result<()> {
+    pub(super) fn file(&mut self, entry: &mut Entry, source: Source, path: &[u8]) -> Result<()> {
         entry.sparse = source.has_holes().then_some(Sparse::Map(None));
         let stored = source.stored();
         if stored > MAX_SMALL {
-            self.large(entry, source, stored)?;
+            self.large(entry, source, stored, path)?;
         } else {
             let cover = self.cover();
             let encoded = encode(self.batch.buffer(), entry, stored, cover, |needed| needed)
-                .map_err(|reason| refused(source.path(), reason))?;
-            let source = (stored > 0).then_some(source);
-            let opening = source.as_ref().map(Source::opening).unwrap_or_default();
-            self.batch.add(encoded, cover, &opening, source);
+                .map_err(|reason| refused(path, reason))?;
+            let opening = source.opening();
+            self.batch.add(encoded, cover, &opening, (stored > 0).then_some((source, path)));
         }
         self.count(entry)
     }
 
-    fn large(&mut self, entry: &Entry, source: Source, stored: u64) -> Result<()> {
+    fn large(&mut self, entry: &Entry, source: Source, stored: u64, path: &[u8]) -> Result<()> {
         self.hand_over()?;
         let may_clone = stored >= MIN_CLONED
             && self.crew.clones.may_clone()
@@ -90,11 +89,10 @@ impl<'a> Sink<'a> {
             (true, _) => (self.cover(), Some(IfNot::Copy)),
         };
         let (at, start) = (self.batch.end(), self.crew.append.start());
-        let path = source.path().to_vec();
-        let large = Large::new(at, start, entry.clone(), source, cover, clone)
-            .map_err(|reason| refused(&path, reason))?;
+        let large = Large::new(at, start, entry.clone(), source, path, cover, clone)
+            .map_err(|reason| refused(path, reason))?;
         self.mark(large.first_block().as_ref())?;
-        self.batch = Batch::new(large.end(), start, self.crew.buffer());
+        self.batch = Batch::new(large.end(), start, self.crew.batch());
         self.crew.push(Job::Large(Box::new(large)))
     }
 
@@ -114,7 +112,7 @@ impl<'a> Sink<'a> {
         }
         let first = self.batch.first_block();
         self.mark(first.as_ref())?;
-        let next = Batch::new(self.batch.end(), self.crew.append.start(), self.crew.buffer());
+        let next = Batch::new(self.batch.end(), self.crew.append.start(), self.crew.batch());
         self.crew.push(Job::Batch(std::mem::replace(&mut self.batch, next)))
     }
 

@@ -2,7 +2,6 @@
 //! one that grows is cut, and what changed is said.
 
 use crate::archive::sparse::Map;
-use crate::backup::crew::Crew;
 use crate::error::{Context, Result};
 use crate::fs::file::data_extents;
 use crate::fs::{Handle, Stat, StoreFile};
@@ -11,11 +10,14 @@ use crate::time::Time;
 /// Files of this size are asked for holes even when they take up as much space as they should.
 const ALWAYS_ASK: u64 = 64 << 10;
 
+const SHRUNK: &str = "it became shorter while it was read: what is missing was stored as zeros";
+const GREW: &str = "it grew while it was read: what came behind its former size was left out";
+const CHANGED: &str = "it changed while it was read: what was stored may be a mixture";
+
+/// An open file. What messages call it is not kept here but handed in, since there are many of them.
 #[derive(Debug)]
 pub(super) struct Source {
     file: StoreFile,
-    /// What messages call it.
-    path: Vec<u8>,
     size: u64,
     mtime: Time,
     map: Option<Map>,
@@ -31,14 +33,7 @@ impl Source {
         } else {
             None
         };
-        Ok(Source {
-            file: StoreFile::new(handle),
-            path: path.to_vec(),
-            size,
-            mtime: stat.mtime,
-            map,
-            whole: [(0, size)],
-        })
+        Ok(Source { file: StoreFile::new(handle), size, mtime: stat.mtime, map, whole: [(0, size)] })
     }
 
     pub(super) fn has_holes(&self) -> bool {
@@ -60,48 +55,46 @@ impl Source {
         self.map.as_ref().map_or(&self.whole, Map::extents)
     }
 
-    pub(super) fn path(&self) -> &[u8] {
-        &self.path
-    }
-
     pub(super) fn handle(&self) -> &Handle {
         self.file.handle()
     }
 
     /// Reads from `offset`; returns how much there was, less only at the file's end.
-    pub(super) fn read(&self, buffer: &mut [u8], offset: u64, crew: &Crew) -> Result<usize> {
-        let count = self.file.read_at(buffer, offset).context("read", &self.path)?;
-        crew.run.observer.bytes(count as u64);
-        Ok(count)
+    pub(super) fn read(&self, buffer: &mut [u8], offset: u64, path: &[u8]) -> Result<usize> {
+        self.file.read_at(buffer, offset).context("read", path)
     }
 
-    /// Reads all extents to the end of `buffer`, and says what has changed.
-    pub(super) fn read_all(&self, buffer: &mut [u8], crew: &Crew) -> Result<()> {
+    /// Reads all extents to the end of `buffer`; says what has changed meanwhile.
+    pub(super) fn read_all(&self, buffer: &mut [u8], path: &[u8]) -> Result<Option<&'static str>> {
+        if self.map.is_none() {
+            // One call reads it as it is at that moment, so that its size alone can have changed.
+            let (count, more) = self.file.read_whole(buffer, 0).context("read", path)?;
+            return Ok(if count < buffer.len() { Some(SHRUNK) } else { more.then_some(GREW) });
+        }
         let data: u64 = self.extents().iter().map(|&(_, length)| length).sum();
         let mut at = buffer.len() - usize::try_from(data).unwrap_or(buffer.len());
         let mut shrunk = false;
         for &(offset, length) in self.extents() {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             if !shrunk && length > 0 {
-                shrunk = self.read(&mut buffer[at..at + length], offset, crew)? < length;
+                shrunk = self.read(&mut buffer[at..at + length], offset, path)? < length;
             }
             at += length;
         }
-        self.done(shrunk, crew)
+        self.change(shrunk, path)
     }
 
-    /// To be called when all was read: says what has changed since it was opened.
-    pub(super) fn done(&self, shrunk: bool, crew: &Crew) -> Result<()> {
-        let after = self.file.stat().context("look at", &self.path)?;
-        let changed = if shrunk {
-            "it became shorter while it was read: what is missing was stored as zeros"
+    /// What has changed since it was opened, when all was read.
+    pub(super) fn change(&self, shrunk: bool, path: &[u8]) -> Result<Option<&'static str>> {
+        let after = self.file.stat().context("look at", path)?;
+        Ok(if shrunk {
+            Some(SHRUNK)
         } else if after.size > self.size {
-            "it grew while it was read: what came behind its former size was left out"
+            Some(GREW)
         } else if (after.size, after.mtime) != (self.size, self.mtime) {
-            "it changed while it was read: what was stored may be a mixture"
+            Some(CHANGED)
         } else {
-            return Ok(());
-        };
-        crew.warn(&self.path, changed)
+            None
+        })
     }
 }

@@ -257,7 +257,8 @@ impl<'a, 'b> Tree<'a, 'b> {
         self.entry.size = stat.size;
         self.read_xattrs(path, &handle)?;
         join_into(&mut self.full, self.volume.path.as_bytes(), path);
-        self.sink.file(&mut self.entry, Source::new(handle, stat, &self.full)?)?;
+        let source = Source::new(handle, stat, &self.full)?;
+        self.sink.file(&mut self.entry, source, &self.full)?;
         self.crew.run.observer.member(&self.full);
         Ok(())
     }

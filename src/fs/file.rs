@@ -1,7 +1,7 @@
 //! A file that is read and written by offset: the archive, and file volumes. Every write, truncation and sync of
 //! an append goes through here, and nowhere else, so that they can be recorded and replayed.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
@@ -40,6 +40,21 @@ impl StoreFile {
             }
         }
         Ok(filled)
+    }
+
+    /// Fills `buffer` from `offset` like [`StoreFile::read_at`], and says whether the file goes on behind that.
+    pub(crate) fn read_whole(&self, buffer: &mut [u8], offset: u64) -> io::Result<(usize, bool)> {
+        let length = buffer.len();
+        let mut behind = [0];
+        let mut parts = [IoSliceMut::new(buffer), IoSliceMut::new(&mut behind)];
+        let count = match rustix::io::preadv(&self.handle, &mut parts, offset) {
+            Ok(count) if count >= length => return Ok((length, count > length)),
+            Ok(count) => count,
+            Err(rustix::io::Errno::INTR) => 0,
+            Err(errno) => return Err(errno.into()),
+        };
+        let filled = count + self.read_at(&mut buffer[count..], offset + count as u64)?;
+        Ok((filled, filled == length && self.read_at(&mut behind, offset + filled as u64)? > 0))
     }
 
     pub(crate) fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {

@@ -68,10 +68,13 @@ impl Handle {
     /// A file, for reading. It does not wait for a FIFO's other end, but for a file server that has to give up its
     /// lease of the file (fcntl(2)), which it must within `/proc/sys/fs/lease-break-time`, 45 s.
     pub(crate) fn file(&self, name: &[u8]) -> io::Result<Self> {
-        let start = Instant::now();
+        let mut start = None;
         loop {
             match Self::open(self, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && start.elapsed() < LEASE => {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && start.get_or_insert_with(Instant::now).elapsed() < LEASE =>
+                {
                     std::thread::sleep(Duration::from_millis(50));
                 }
                 opened => return opened,
