@@ -3,7 +3,7 @@
 //! At every moment, whatever kills the run, readers see the old archive or the new one. With `E` the offset of the
 //! end, the order on disk is:
 //!
-//! 1. what lies behind `E + 1024` is cut;
+//! 1. what lies behind `E + 1024` is cut, but for the first block of remains of ours;
 //! 2. the first header block is written at `E + 1024` and synced: from then on whatever is found there is known to
 //!    be ours;
 //! 3. the rest is written, and synced. The two zero blocks at `E` are still there, and still the end;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use crate::archive::end::{Tail, tail};
 use crate::archive::open::{Access, Reader};
 use crate::archive::ustar::Block;
-use crate::archive::{BLOCK_LEN, END, END_LEN};
+use crate::archive::{BLOCK, BLOCK_LEN, END, END_LEN};
 use crate::error::{Context, Error, Result, reason};
 use crate::fs::clone::DevicePair;
 use crate::fs::lock::{self, Mode};
@@ -87,9 +87,12 @@ impl Append {
 
     /// Step 1 and 2, before anything else is written.
     pub(crate) fn mark(&self, first: &Block) -> Result<()> {
-        let file = self.reader.file();
         self.marked.store(true, Ordering::Relaxed);
-        file.truncate(self.end + END_LEN).context("shorten", self.reader.name())?;
+        // The first block of remains stays until it is overwritten. Filesystems zero the block that they cut through
+        // before they shorten the file, and if the power fails in between, zeros with the rest of the remains
+        // behind them could not be told from another archive.
+        let kept = if matches!(self.tail, Tail::Remains(_)) { BLOCK } else { 0 };
+        self.truncate(self.end + END_LEN + kept)?;
         self.write(first, self.end + END_LEN)?;
         self.sync()
     }
@@ -172,7 +175,13 @@ impl Append {
             return Ok(());
         }
         let file = self.reader.file();
-        file.truncate(self.end + END_LEN).context("shorten", self.reader.name())?;
+        let first = self.end + END_LEN + BLOCK;
+        if file.stat().is_ok_and(|stat| stat.size > first) {
+            // The first block goes last, see `mark`. Where this cannot be synced, it is still to be cut.
+            self.truncate(first)?;
+            let _ = self.sync();
+        }
+        self.truncate(self.end + END_LEN)?;
         if matches!(self.tail, Tail::Zeros(_)) {
             // Zeros again, without taking up space.
             file.truncate(self.before.size).context("lengthen", self.reader.name())?;
@@ -181,6 +190,10 @@ impl Append {
         // The last trace; it is no loss where it cannot be removed.
         let _ = file.handle().set_mtime(self.before.mtime);
         Ok(())
+    }
+
+    fn truncate(&self, length: u64) -> Result<()> {
+        self.reader.file().truncate(length).context("shorten", self.reader.name())
     }
 
     fn sync(&self) -> Result<()> {
