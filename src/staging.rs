@@ -88,9 +88,11 @@ fn is_ours(directory: &Handle) -> io::Result<bool> {
     }
     let mut text = vec![0; MARKER_TEXT.len()];
     let length = StoreFile::new(directory.file(MARKER)?).read_at(&mut text, 0)?;
-    // Nothing is made beside a marker before it is complete.
-    let is_torn = || Ok(MARKER_TEXT.starts_with(&text[..length]) && directory.names()? == [MARKER]);
-    if length == text.len() { Ok(text == MARKER_TEXT) } else { is_torn() }
+    // Nothing is made beside a marker before it is complete. After a power cut it may be zeros of the right length.
+    let zeros = directory.stat()?.mode == 0o700 && text.iter().all(|&byte| byte == 0);
+    let is_torn =
+        || Ok((zeros || MARKER_TEXT.starts_with(&text[..length])) && directory.names()? == [MARKER]);
+    if text == MARKER_TEXT { Ok(true) } else { is_torn() }
 }
 
 /// [`find`], with an error that names the volume.
@@ -127,7 +129,7 @@ mod tests {
         let handle = Handle::open_directory(root.path()).unwrap();
         let is_ours = || !find(&handle).unwrap().is_empty();
         assert!(!is_ours());
-        std::fs::create_dir(&staging).unwrap();
+        handle.make_directory(NAME.as_bytes(), 0o700).unwrap();
         std::fs::write(staging.join("new"), "mine").unwrap();
         assert!(!is_ours());
         for (marker, beside, ours) in [
@@ -135,6 +137,8 @@ mod tests {
             (b"snapshotter st", false, true),
             (b"", true, false),
             (b"snapshotter st", true, false),
+            (&[0; 45], false, true),
+            (&[0; 45], true, false),
             (b"something else", false, false),
             (b"something else that is longer than the text of a marker", false, false),
             (MARKER_TEXT, true, true),

@@ -109,6 +109,8 @@ fn fill(
         let mtime = dir.root.stat().context("look at", &dir.path)?.mtime;
         dir.root.sync_filesystem().context("sync", &dir.path)?;
         stage.remove(mtime, false)?;
+        // Else the mark could be there again after a power cut, and backup would refuse what is complete.
+        dir.root.sync().context("sync", &dir.path)?;
     }
     Ok(())
 }
