@@ -1,6 +1,21 @@
 //! The only place with system calls. Everything inside a volume is reached relative to an open directory,
 //! one name at a time and never through a symbolic link, so that no path string is ever resolved twice.
 
+/// `$call`, which changes something on disk by the handle `$on`. Tests can have it recorded, as `$what` when it succeeded.
+macro_rules! recorded {
+    ($on:expr, $what:expr, $call:expr) => {{
+        #[cfg(test)]
+        let begun = crate::fs::record::begin();
+        let done = $call;
+        #[cfg(test)]
+        if done.is_ok() {
+            use crate::fs::record::Call;
+            begun.end($on, || Ok($what));
+        }
+        done
+    }};
+}
+
 pub(crate) mod acl;
 pub(crate) mod clone;
 pub(crate) mod descent;
@@ -10,6 +25,8 @@ pub(crate) mod ids;
 pub(crate) mod listing;
 pub(crate) mod lock;
 pub(crate) mod mounts;
+#[cfg(test)]
+pub(crate) mod record;
 pub(crate) mod remove;
 pub(crate) mod space;
 pub(crate) mod stat;

@@ -37,6 +37,8 @@ use std::time::Duration;
 mod archive;
 mod backup;
 pub mod config;
+#[cfg(test)]
+mod crash;
 pub mod error;
 mod fs;
 pub mod name;

@@ -3,7 +3,7 @@
 //! to be copied.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
@@ -77,7 +77,14 @@ pub(crate) fn clone_range(
         // The system would take that for all of the rest.
         return Ok(());
     }
-    let from = from.as_fd();
+    recorded!(
+        to,
+        Call::write(to, to_offset, length)?,
+        clone(from.as_fd(), from_offset, length, to, to_offset)
+    )
+}
+
+fn clone(from: BorrowedFd, from_offset: u64, length: u64, to: &Handle, to_offset: u64) -> io::Result<()> {
     let range = FileCloneRange {
         src_fd: i64::from(from.as_raw_fd()),
         src_offset: from_offset,

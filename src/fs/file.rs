@@ -58,16 +58,20 @@ impl StoreFile {
     }
 
     pub(crate) fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        self.handle.as_file().write_all_at(data, offset)
+        recorded!(
+            &self.handle,
+            Call::Write { offset, data: data.to_vec() },
+            self.handle.as_file().write_all_at(data, offset)
+        )
     }
 
     pub(crate) fn truncate(&self, length: u64) -> io::Result<()> {
-        self.handle.as_file().set_len(length)
+        recorded!(&self.handle, Call::Truncate(length), self.handle.as_file().set_len(length))
     }
 
     /// Data, and the metadata that is needed to find it.
     pub(crate) fn sync_data(&self) -> io::Result<()> {
-        self.handle.as_file().sync_data()
+        recorded!(&self.handle, Call::Sync, self.handle.as_file().sync_data())
     }
 
     /// Reserves space for the first `length` bytes without changing the size; a filesystem that cannot is no error.
@@ -78,6 +82,10 @@ impl StoreFile {
     /// Makes a hole; a filesystem that cannot gets zeros written.
     pub(crate) fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
         let mode = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        recorded!(&self.handle, Call::Punch { offset, length }, self.punch_or_write(mode, offset, length))
+    }
+
+    fn punch_or_write(&self, mode: FallocateFlags, offset: u64, length: u64) -> io::Result<()> {
         if self.allocate(mode, offset, length)? {
             return Ok(());
         }

@@ -172,16 +172,18 @@ impl Handle {
     /// The same with these permissions, of which the umask may take some away.
     pub(crate) fn create_file_with(&self, name: &[u8], permissions: u32) -> io::Result<Self> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | COMMON;
-        let fd = openat(self, name, flags, Mode::from_bits_truncate(permissions & 0o777))?;
+        let mode = Mode::from_bits_truncate(permissions & 0o777);
+        let fd = recorded!(self, Call::create(self, name)?, openat(self, name, flags, mode))?;
         Ok(Handle { file: File::from(fd), path_only: false })
     }
 
     pub(crate) fn make_directory(&self, name: &[u8], mode: u32) -> io::Result<()> {
-        Ok(mkdirat(self, name, Mode::from_bits_truncate(mode))?)
+        let mode = Mode::from_bits_truncate(mode);
+        Ok(recorded!(self, Call::create(self, name)?, mkdirat(self, name, mode))?)
     }
 
     pub(crate) fn make_symlink(&self, name: &[u8], target: &[u8]) -> io::Result<()> {
-        Ok(symlinkat(target, self, name)?)
+        Ok(recorded!(self, Call::create(self, name)?, symlinkat(target, self, name))?)
     }
 
     /// A FIFO or device, with mode 0600.
@@ -192,16 +194,29 @@ impl Handle {
             _ => SFlag::S_IFIFO,
         };
         let device = makedev(u64::from(device.0), u64::from(device.1));
-        Ok(mknodat(self, name, kind, Mode::S_IRUSR | Mode::S_IWUSR, device)?)
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        Ok(recorded!(self, Call::create(self, name)?, mknodat(self, name, kind, mode, device))?)
     }
 
     /// `name` becomes another name of `from`'s `original`, which is not followed.
     pub(crate) fn make_hard_link(&self, name: &[u8], from: &Handle, original: &[u8]) -> io::Result<()> {
-        Ok(linkat(from, original, self, name, AtFlags::empty())?)
+        Ok(recorded!(
+            self,
+            Call::Link { name: name.to_vec(), from: from.stat()?.id, original: original.to_vec() },
+            linkat(from, original, self, name, AtFlags::empty())
+        )?)
     }
 
     /// Moves `name` to `target`'s `new_name`, which must not be there.
     pub(crate) fn rename(&self, name: &[u8], target: &Handle, new_name: &[u8]) -> io::Result<()> {
+        recorded!(
+            self,
+            Call::Rename { name: name.to_vec(), to: target.stat()?.id, new_name: new_name.to_vec() },
+            self.rename_new(name, target, new_name)
+        )
+    }
+
+    fn rename_new(&self, name: &[u8], target: &Handle, new_name: &[u8]) -> io::Result<()> {
         match rustix::fs::renameat_with(self, name, target, new_name, RenameFlags::NOREPLACE) {
             // The filesystem does not know the flag.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
@@ -216,27 +231,35 @@ impl Handle {
 
     /// Gives `name` what `other` is, and the other way round, both in this directory, in one step.
     pub(crate) fn exchange(&self, name: &[u8], other: &[u8]) -> io::Result<()> {
-        Ok(rustix::fs::renameat_with(self, name, self, other, RenameFlags::EXCHANGE)?)
+        Ok(recorded!(
+            self,
+            Call::Exchange { name: name.to_vec(), other: other.to_vec() },
+            rustix::fs::renameat_with(self, name, self, other, RenameFlags::EXCHANGE)
+        )?)
     }
 
     pub(crate) fn remove_file(&self, name: &[u8]) -> io::Result<()> {
-        Ok(unlinkat(self, name, UnlinkatFlags::NoRemoveDir)?)
+        Ok(recorded!(self, Call::Remove(name.to_vec()), unlinkat(self, name, UnlinkatFlags::NoRemoveDir))?)
     }
 
     pub(crate) fn remove_directory(&self, name: &[u8]) -> io::Result<()> {
-        Ok(unlinkat(self, name, UnlinkatFlags::RemoveDir)?)
+        Ok(recorded!(self, Call::Remove(name.to_vec()), unlinkat(self, name, UnlinkatFlags::RemoveDir))?)
     }
 }
 
 /// Changing metadata.
 impl Handle {
     pub(crate) fn set_owner(&self, uid: u32, gid: u32) -> io::Result<()> {
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        Ok(fchownat(self, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?)
+        let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        Ok(recorded!(self, Call::Owner(uid, gid), fchownat(self, "", user, group, AtFlags::AT_EMPTY_PATH))?)
     }
 
     /// Of anything but a symbolic link, which has none.
     pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
+        recorded!(self, Call::Mode(mode), self.change_mode(mode))
+    }
+
+    fn change_mode(&self, mode: u32) -> io::Result<()> {
         let mode = Mode::from_bits_truncate(mode);
         if self.path_only {
             let path = self.proc_path();
@@ -248,6 +271,10 @@ impl Handle {
 
     /// The modification time; the access time stays.
     pub(crate) fn set_mtime(&self, time: Time) -> io::Result<()> {
+        recorded!(self, Call::Mtime(time), self.change_mtime(time))
+    }
+
+    fn change_mtime(&self, time: Time) -> io::Result<()> {
         if self.path_only {
             let mtime = TimeSpec::new(time.secs, i64::from(time.nanos));
             let path = self.proc_path();
@@ -260,12 +287,12 @@ impl Handle {
 
     /// Everything of this filesystem onto its disk.
     pub(crate) fn sync_filesystem(&self) -> io::Result<()> {
-        Ok(nix::unistd::syncfs(self)?)
+        Ok(recorded!(self, Call::SyncAll, nix::unistd::syncfs(self))?)
     }
 
     /// This file or directory onto its disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
+        recorded!(self, Call::Sync, self.file.sync_all())
     }
 }
 

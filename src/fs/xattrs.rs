@@ -71,22 +71,30 @@ impl Handle {
     }
 
     pub(crate) fn set_xattr(&self, name: &[u8], value: &[u8]) -> io::Result<()> {
-        let name = OsStr::from_bytes(name);
-        if self.path_only() {
-            xattr::set_deref(self.proc_path(), name, value)
-        } else {
-            self.as_file().set_xattr(name, value)
-        }
+        let os_name = OsStr::from_bytes(name);
+        recorded!(
+            self,
+            Call::Xattr(name.to_vec(), Some(value.to_vec())),
+            if self.path_only() {
+                xattr::set_deref(self.proc_path(), os_name, value)
+            } else {
+                self.as_file().set_xattr(os_name, value)
+            }
+        )
     }
 
     /// Removes an attribute; one that is not there is no error.
     pub(crate) fn remove_xattr(&self, name: &[u8]) -> io::Result<()> {
-        let name = OsStr::from_bytes(name);
-        let removed = if self.path_only() {
-            xattr::remove_deref(self.proc_path(), name)
-        } else {
-            self.as_file().remove_xattr(name)
-        };
+        let os_name = OsStr::from_bytes(name);
+        let removed = recorded!(
+            self,
+            Call::Xattr(name.to_vec(), None),
+            if self.path_only() {
+                xattr::remove_deref(self.proc_path(), os_name)
+            } else {
+                self.as_file().remove_xattr(os_name)
+            }
+        );
         match removed {
             Err(error) if is_unsupported(&error) || is(&error, Errno::ENODATA) => Ok(()),
             other => other,

@@ -2,6 +2,7 @@
 //! nothing outside can be harmed, and the tools of others.
 
 pub(crate) mod compare;
+pub(crate) mod confine;
 pub(crate) mod members;
 pub(crate) mod run;
 pub(crate) mod sandbox;

@@ -4,12 +4,14 @@
 //	reader list ARCHIVE                   prints the names of the members
 //	reader extract ARCHIVE DIR            extracts directories, files, symbolic and hard links
 //	reader restore ARCHIVE PREFIX DIR     restores below DIR what the original would restore below /
+//	reader digest ARCHIVE...              prints what is in each archive, as one number
 package main
 
 import (
 	"archive/tar"
 	"bufio"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"os"
 	"path/filepath"
@@ -31,6 +33,16 @@ func main() {
 		err = each(os.Args[2], func(header *tar.Header, data io.Reader) error {
 			return extract(header, data, os.Args[3])
 		})
+	case "digest":
+		for _, archive := range os.Args[2:] {
+			hash := fnv.New128a()
+			err := each(archive, func(header *tar.Header, data io.Reader) error {
+				fmt.Fprintf(hash, "%#v", *header)
+				_, err := io.Copy(hash, data)
+				return err
+			})
+			fmt.Printf("%x %v\n", hash.Sum(nil), err)
+		}
 	case "restore":
 		err = restore(os.Args[2], os.Args[3], os.Args[4])
 	}

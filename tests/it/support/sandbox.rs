@@ -6,14 +6,11 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
 
-use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::statvfs::{FsFlags, statvfs};
 use serde_json::Value;
 
+use super::confine::{assert_confined, attach, confine, confined};
 use super::{Run, need, tool};
 
 /// A temporary directory, and in it the archive `backup.tar`, the configuration `config.yml` and volumes.
@@ -28,47 +25,22 @@ pub(crate) fn sandboxed(test: impl FnOnce(&Sandbox) + Send) {
     }
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().canonicalize().unwrap();
-    let name = thread::current().name().unwrap_or("a test").to_owned();
-    let result = thread::scope(|scope| {
-        let builder = thread::Builder::new().name(name).stack_size(8 << 20);
-        builder.spawn_scoped(scope, || test(&Sandbox::enter(root))).unwrap().join()
-    });
-    if let Err(panic) = result {
-        std::panic::resume_unwind(panic);
-    }
+    confined(|| test(&Sandbox::enter(root)));
 }
 
 impl Sandbox {
     /// Makes everything but `root` read-only, for this thread and what it starts.
     fn enter(root: PathBuf) -> Sandbox {
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        confine(&root);
+        std::env::set_current_dir(&root).unwrap_or_else(|error| panic!("{error}"));
         let sandbox = Sandbox { root };
-        attach(None, Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE, "").unwrap();
-        attach(Some(&sandbox.root), &sandbox.root, MsFlags::MS_BIND, "").unwrap();
-        for point in mount_points() {
-            if point != sandbox.root {
-                // A mount that another hides cannot be reached; what can be is checked below.
-                let _ = attach(None, &point, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, "");
-            }
-        }
-        std::env::set_current_dir(&sandbox.root).unwrap_or_else(|error| panic!("{error}"));
         sandbox.assert_confined();
         sandbox
     }
 
     /// Nothing outside can be written: asked before every start of the program.
     fn assert_confined(&self) {
-        for point in mount_points().into_iter().filter(|point| !point.starts_with(&self.root)) {
-            match statvfs(&point) {
-                Ok(stat) => {
-                    assert!(stat.flags().contains(FsFlags::ST_RDONLY), "{} is writable", point.display());
-                }
-                Err(Errno::ENOENT | Errno::EACCES) => {}
-                Err(error) => panic!("{}: {error}", point.display()),
-            }
-        }
-        let outside = self.root.with_extension("outside");
-        assert_eq!(nix::unistd::mkdir(&outside, nix::sys::stat::Mode::S_IRWXU), Err(Errno::EROFS));
+        assert_confined(&self.root);
     }
 
     /// A path in the sandbox.
@@ -212,14 +184,4 @@ impl Sandbox {
 /// A path as text: all paths of the tests are.
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
-}
-
-fn attach(from: Option<&Path>, to: &Path, flags: MsFlags, options: &str) -> nix::Result<()> {
-    mount(from, to, None::<&str>, flags, Some(options))
-}
-
-/// Every mount of this thread's namespace.
-fn mount_points() -> Vec<PathBuf> {
-    let mounts = fs::read_to_string("/proc/thread-self/mounts").unwrap();
-    mounts.lines().map(|line| PathBuf::from(line.split(' ').nth(1).unwrap().replace("\\040", " "))).collect()
 }

@@ -45,7 +45,7 @@ pub(crate) fn tool_command<A: AsRef<OsStr>>(name: &str, args: impl IntoIterator<
 pub(crate) fn go_reader() -> &'static Path {
     static READER: OnceLock<PathBuf> = OnceLock::new();
     READER.get_or_init(|| {
-        let reader = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-reader");
+        let reader = env::current_exe().unwrap().with_extension("go-reader");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/others/reader.go");
         let mut go =
             tool_command("go", ["build".as_ref(), "-o".as_ref(), reader.as_os_str(), source.as_os_str()]);

@@ -1,0 +1,233 @@
+//! A power cut at every point of a backup: the archive is the old one or the new one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::archives::{Checker, backup_to, config};
+use super::file::Unsynced;
+use super::support::Tree;
+use super::support::confine::{confine, confined};
+use super::support::tools::need;
+use super::{Random, readers, states};
+use crate::fs::FileId;
+use crate::fs::record::{Event, record};
+use crate::observer::{Cancel, Observer, Run};
+
+/// A backup that was recorded.
+pub(super) struct Recording {
+    pub(super) events: Vec<Event>,
+    pub(super) before: Vec<u8>,
+    pub(super) after: Vec<u8>,
+    /// The archive's number.
+    pub(super) ino: u64,
+    volume: PathBuf,
+    place: PathBuf,
+}
+
+/// Runs a test in a filesystem in memory, with all else read-only; or says that it cannot.
+pub(super) fn in_memory(test: impl FnOnce(&Path) + Send) {
+    if !need("root") || !readers::there_are() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    confined(|| {
+        confine(&root);
+        let none = None::<&str>;
+        let flags = nix::mount::MsFlags::empty();
+        nix::mount::mount(none, &root, Some("tmpfs"), flags, Some("size=600m")).unwrap();
+        test(&root);
+    });
+}
+
+pub(super) fn small_volume(place: &Path) -> PathBuf {
+    let tree = Tree::at(place.join("v")).file("a", [b'a'; 700]).mtime(7, 8).symlink("l", "a").dir("d");
+    tree.mtime(5, 6).at_entry("").mtime(3, 4).done()
+}
+
+impl Recording {
+    /// Of a backup of `volume` to an archive that holds `before`.
+    pub(super) fn of(place: &Path, volume: &Path, before: &[u8], run: &Run) -> Recording {
+        let archive = place.join("recorded.tar");
+        fs::write(&archive, before).unwrap();
+        let id = FileId::of_path(&archive).unwrap();
+        let (_, events) = record(id.dev, || backup_result(&archive, volume, run));
+        assert!(events.iter().all(|event| event.on == id), "a backup writes to the archive and nothing else");
+        let after = fs::read(&archive).unwrap();
+        let replayed = Unsynced::after(&events, id.ino, before).all();
+        assert!(replayed == after, "the recording is not complete");
+        let (volume, place) = (volume.to_owned(), place.to_owned());
+        Recording { events, before: before.to_vec(), after, ino: id.ino, volume, place }
+    }
+
+    /// The same with other events.
+    pub(super) fn with(&self, events: Vec<Event>) -> Recording {
+        let (volume, place) = (self.volume.clone(), self.place.clone());
+        Recording { events, before: self.before.clone(), after: self.after.clone(), volume, place, ..*self }
+    }
+
+    /// Plays a power cut at every point. `old` is what the archive was, but for what lies behind its end.
+    pub(super) fn play(&self, old: &[u8], committed: bool, random: usize) -> Result<usize, String> {
+        self.play_with(old, committed, random, |_| {})
+    }
+
+    pub(super) fn play_with(
+        &self,
+        old: &[u8],
+        committed: bool,
+        random: usize,
+        set: impl FnOnce(&mut Checker),
+    ) -> Result<usize, String> {
+        let known = [old, &self.after];
+        let known = &known[..if committed { 2 } else { 1 }];
+        let mut checker = Checker::new(&self.place.join("images"), &self.volume, known);
+        set(&mut checker);
+        let stale = if checker.may_refuse { b'?' } else { 0 };
+        let mut seed = Random(1);
+        let count = self.events.len();
+        for done in 0..=count {
+            let at = |what: &str, reason: String| format!("after {done} of {count} calls, {what}: {reason}");
+            // Once the backup has said that it is done, it is.
+            let new = committed && done == count;
+            let file = Unsynced::after(&self.events[..done], self.ino, &self.before);
+            checker.check(&file.all(), new).map_err(|reason| at("all kept", reason))?;
+            checker.check(&file.none(), new).map_err(|reason| at("synced kept", reason))?;
+            // What may be after one call may be after the next one too, unless that is a sync.
+            if done < count && !self.events[done].is_sync() {
+                continue;
+            }
+            if file.calls() <= 8 {
+                for mask in 0..1 << file.calls() {
+                    let some = file.some(|index| mask >> index & 1 == 1);
+                    checker.check(&some, new).map_err(|reason| at(&format!("calls {mask:b}"), reason))?;
+                }
+            }
+            let choices = file.choices(stale);
+            if choices.count() <= random.max(100) {
+                let mut result = Ok(());
+                choices.each(&mut |image| {
+                    if result.is_ok() {
+                        result = checker.check(&image, new);
+                    }
+                });
+                result.map_err(|reason| at("one of all choices", reason))?;
+                continue;
+            }
+            for number in 0..random {
+                let image = choices.random(&mut seed);
+                checker.check(&image, new).map_err(|reason| at(&format!("choice {number}"), reason))?;
+            }
+        }
+        checker.finish().map_err(|reason| format!("of the last ones: {reason}"))?;
+        Ok(checker.checked)
+    }
+}
+
+fn backup_result(archive: &Path, volume: &Path, run: &Run) -> crate::Result<crate::BackupReport> {
+    crate::backup(&config(volume), &backup_to(archive), run)
+}
+
+/// An archive with one snapshot.
+pub(super) fn with_one(place: &Path, volume: &Path) -> Vec<u8> {
+    Recording::of(place, volume, &[0; 1024], &Run::default()).after
+}
+
+/// What a backup that is killed just before its commit leaves.
+fn with_remains(place: &Path, volume: &Path, old: &[u8]) -> Vec<u8> {
+    let recording = Recording::of(place, volume, old, &Run::default());
+    let commit = recording.events.len() - 2;
+    Unsynced::after(&recording.events[..commit], recording.ino, old).all()
+}
+
+#[test]
+fn a_power_cut_in_a_backup_leaves_the_old_archive_or_the_new_one() {
+    in_memory(|place| {
+        let volume = small_volume(place);
+        let empty = vec![0; 1024];
+        let one = with_one(place, &volume);
+        let cut = |remains: &[u8], length: usize| remains[..remains.len() - length].to_vec();
+        let complete = with_remains(place, &volume, &one);
+        let foreign = place.join("foreign.tar");
+        let args = ["-b", "1", "-cf", foreign.to_str().unwrap(), "-C", volume.to_str().unwrap(), "a", "l"];
+        super::support::tools::tool("tar", args).silent();
+        let foreign = fs::read(foreign).unwrap();
+        let padded = |old: &[u8]| [old, &vec![0; old.len().next_multiple_of(10240) - old.len()]].concat();
+        for (name, old, before) in [
+            ("an empty archive", &empty, empty.clone()),
+            ("an archive with a snapshot", &one, one.clone()),
+            ("an archive with padding", &one, padded(&one)),
+            ("an archive with remains", &one, cut(&complete, 2560)),
+            ("an archive with remains that are complete", &one, complete.clone()),
+            ("an archive of another program", &foreign, padded(&foreign)),
+        ] {
+            let recording = Recording::of(place, &volume, &before, &Run::default());
+            let checked = recording.play(old, true, states(30)).unwrap_or_else(|why| panic!("{name}: {why}"));
+            assert!(checked > 25, "{name}: {checked}");
+            told(&format!("{name}: {checked} archives"));
+        }
+    });
+}
+
+#[test]
+fn a_power_cut_in_a_large_backup_leaves_the_old_archive_or_the_new_one() {
+    in_memory(|place| {
+        let data: Vec<u8> =
+            (0..3_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let mut tree = Tree::at(place.join("v")).file("large", &data[..5 << 20]);
+        for n in 0..40 {
+            tree = tree.file(format!("f{n}"), &data[n * 1000..n * 2017]);
+        }
+        let volume = tree.done();
+        let one = vec![0; 1024];
+        let recording = Recording::of(place, &volume, &one, &Run::default());
+        let checked = recording.play(&one, true, states(8)).unwrap();
+        assert!(checked > 20, "{checked}");
+        told(&format!("a large archive: {checked} archives"));
+    });
+}
+
+#[test]
+fn a_power_cut_while_a_backup_gives_up_leaves_the_old_archive() {
+    /// Stops the run when so many bytes were read.
+    struct Stops(Cancel, AtomicU64);
+    impl Observer for Stops {
+        fn bytes(&self, count: u64) {
+            if self.1.fetch_add(count, Ordering::Relaxed) > 7 << 20 {
+                self.0.stop();
+            }
+        }
+    }
+    in_memory(|place| {
+        let volume = small_volume(place);
+        // More than is gathered at once, so that something is written before it gives up.
+        for name in ["b", "c", "d1", "e"] {
+            Tree::at(&volume).file(name, vec![b'b'; 3 << 20]).done();
+        }
+        let one = with_one(place, &small_volume(&place.join("first")));
+        let cancel = Cancel::default();
+        let stops = Stops(cancel.clone(), AtomicU64::new(0));
+        let run = Run { cancel, ..Run::new(&stops) };
+        let recording = Recording::of(place, &volume, &one, &run);
+        assert!(recording.after == one && recording.events.len() > 4, "{}", recording.events.len());
+        let checked = recording.play(&one, false, states(8)).unwrap();
+        assert!(checked > 10, "{checked}");
+        told(&format!("a backup that gives up: {checked} archives"));
+    });
+}
+
+#[test]
+fn where_stale_blocks_may_show_readers_do_not_notice() {
+    in_memory(|place| {
+        let volume = small_volume(place);
+        let one = with_one(place, &volume);
+        let recording = Recording::of(place, &volume, &one, &Run::default());
+        recording.play_with(&one, true, states(30), |checker| checker.may_refuse = true).unwrap();
+    });
+}
+
+/// A line for whoever reads the output with `--nocapture`.
+pub(super) fn told(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
