@@ -1,7 +1,11 @@
 //! Stopped, killed, out of room, and two at once: the archive is whole, and so is the volume.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::support::engine::{HARDENED, mount, reaches};
 use crate::support::torture::pattern;
@@ -89,6 +93,84 @@ fn a_restore_that_is_stopped_or_killed_leaves_the_old_volume_or_the_new_one() {
         // What is stray is not backed up, and the next restore removes it.
         e.restore(&container);
         snapshot.assert_same(&path);
+    });
+}
+
+/// How often a backup and how often a restore is killed at a random time.
+fn kills() -> u32 {
+    std::env::var("SNAPSHOTTER_KILLS").map_or(5, |count| count.parse().unwrap())
+}
+
+/// Runs a container and kills it after one of many times between nothing and `longest`. Says whether it had ended by
+/// itself.
+fn kill_at_random(e: &Engine, container: &str, command: &str, longest: Duration, number: u32) -> bool {
+    // The golden ratio spreads them evenly, whatever their number.
+    let part = f64::from(number) * 0.618_033_988_75 % 1.0;
+    let (name, mut child) = e.start_slowly(&format!("{command}{number}"), container, &[command], &SLOW);
+    let running = || e.docker(["inspect", "--format", "{{.State.StartedAt}}", &name]).stdout();
+    reaches(&mut child, || running().starts_with("20"));
+    sleep(longest.mul_f64(part));
+    e.docker(["kill", &name]);
+    child.wait().unwrap();
+    let ended = e.exit_code(&name) == "0";
+    e.told(["rm", &name]);
+    ended
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make e2e"]
+fn containers_killed_at_random_times_leave_the_old_or_the_new() {
+    with_engine(|e| {
+        let (container, path) = large(e);
+        e.configure("large", &["/data"]);
+        e.backup(&container);
+        let one = fs::read(e.archive()).unwrap();
+        let mut met = BTreeMap::<&str, u32>::new();
+        let start = Instant::now();
+        let (name, mut child) = e.start_slowly("whole", &container, &["backup"], &SLOW);
+        assert!(child.wait().unwrap().success());
+        e.told(["rm", &name]);
+        let longest = start.elapsed();
+        for number in 1..=kills() {
+            fs::write(e.archive(), &one).unwrap();
+            let ended = kill_at_random(e, &container, "backup", longest, number);
+            let snapshots = e.verified();
+            let longer = size(&e.archive()) > one.len() as u64;
+            *met.entry(match (ended, snapshots, longer) {
+                (true, 2, _) => "backup: ended by itself",
+                (false, 1, false) => "backup: before anything was written",
+                (false, 1, true) => "backup: while it wrote",
+                (false, 2, true) => "backup: after the commit",
+                other => panic!("{other:?}"),
+            })
+            .or_default() += 1;
+            e.snapshotter(&container, &["backup"]).ok();
+            assert_eq!(e.verified(), snapshots + 1);
+        }
+        fs::write(e.archive(), &one).unwrap();
+        let snapshot = Picture::of(&path);
+        for number in 1..=kills() {
+            e.shell(&container, "rm -r /data/large; echo changed > '/data/small 0001'; echo new > /data/new");
+            let ended = kill_at_random(e, &container, "restore", longest, number);
+            let staging = path.join(".snapshotter-staging");
+            let phase = match () {
+                () if ended => "restore: ended by itself",
+                () if !staging.exists() => "restore: before it staged, or after all",
+                () if staging.join("swapping").exists() => "restore: while it swapped",
+                () if staging.join("old").exists() => "restore: while it removed the old content",
+                () => "restore: while it staged",
+            };
+            *met.entry(phase).or_default() += 1;
+            let backup = e.snapshotter(&container, &["backup"]);
+            if backup.code() != Some(0) {
+                backup.exits(1).says(&["/data", "restore"]);
+            }
+            fs::write(e.archive(), &one).unwrap();
+            e.restore(&container);
+            snapshot.assert_same(&path);
+        }
+        let _ = writeln!(std::io::stdout(), "containers killed: {met:?}");
+        assert!(met.keys().any(|phase| !phase.ends_with("by itself")), "{met:?}");
     });
 }
 
