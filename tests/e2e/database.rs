@@ -1,8 +1,10 @@
 //! Real input: the data directory of `PostgreSQL`, from Debian's packages.
 
 use std::io::Write;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use crate::support::run::HANGS;
 use crate::support::{Engine, Picture, Run, with_engine};
 
 const OPTIONS: [&str; 4] = ["--network", "none", "--stop-signal", "SIGINT"];
@@ -26,11 +28,12 @@ fn server(e: &Engine, image: &str, name: &str, volume: &str, run: &[&str]) -> St
 }
 
 fn ready(e: &Engine, server: &str) {
-    for _ in 0..300 {
+    let start = Instant::now();
+    while start.elapsed() < HANGS {
         if e.docker(["exec", server, "pg_isready", "-q", "-h", "/tmp"]).code() == Some(0) {
             return;
         }
-        std::thread::sleep(Duration::from_millis(100));
+        sleep(Duration::from_millis(100));
     }
     panic!("{} did not start:\n{}", server, e.docker(["logs", server]));
 }
@@ -76,7 +79,7 @@ fn a_postgresql_that_was_destroyed_comes_back_with_all_its_rows() {
         e.told(["exec", &first, "psql", "-h", "/tmp", "-U", "postgres", "-q", "-c", sql]);
         let dumped = dump(e, &first);
         assert!(dumped.contains("späte Notiz 500") && dumped.len() > 8 << 20, "{}", dumped.len());
-        e.told(["stop", &first]);
+        e.told(["stop", "--time", "300", &first]);
 
         e.configure("pg", &["/data"]);
         let options = ["backup", "--strict", "--note", "before the accident"];

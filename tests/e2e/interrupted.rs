@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -11,8 +13,10 @@ use crate::support::engine::{HARDENED, mount, reaches};
 use crate::support::torture::pattern;
 use crate::support::{Engine, Picture, Run, Tree, with_engine};
 
-/// So little of a processor that a run takes seconds, and can be met midway.
-const SLOW: [&str; 2] = ["--cpus", "0.1"];
+/// So little of a processor that a run takes seconds, and can be met midway. Where the machine itself is so slow that a run
+/// is over before it is met, less of it is tried.
+const PROCESSORS: [&str; 5] = ["0.1", "0.05", "0.02", "0.01", "0.01"];
+const SLOW: [&str; 2] = ["--cpus", PROCESSORS[0]];
 
 /// A container with a volume that takes a while, and where its files are.
 fn large(e: &Engine) -> (String, PathBuf) {
@@ -33,6 +37,52 @@ fn size(path: &Path) -> u64 {
     fs::metadata(path).unwrap().len()
 }
 
+/// Whether a backup has appended some of its data to an archive of `old` bytes, and not yet made it part of the archive.
+fn appends_midway(archive: &Path, old: usize) -> bool {
+    let mut begin = [0; 512];
+    let file = fs::File::open(archive).unwrap();
+    file.metadata().unwrap().len() > old as u64 + (8 << 20)
+        && file.read_exact_at(&mut begin, old as u64 - 1024).is_ok()
+        && begin == [0; 512]
+}
+
+/// `snapshotter`, paused midway: what `midway` says holds still. `prepare` is run before each try.
+#[track_caller]
+fn paused(
+    e: &Engine,
+    name: &str,
+    container: &str,
+    command: &str,
+    mut prepare: impl FnMut(),
+    midway: impl Fn() -> bool,
+) -> (String, Child) {
+    for (n, processors) in PROCESSORS.into_iter().enumerate() {
+        prepare();
+        let slowly = ["--cpus", processors];
+        let (name, mut child) = e.start_slowly(&format!("{name}-{n}"), container, &[command], &slowly);
+        if reaches(&mut child, &midway) && e.docker(["pause", &name]).code() == Some(0) {
+            if midway() {
+                return (name, child);
+            }
+            e.told(["unpause", &name]);
+        }
+        Run::ended(command, child.wait_with_output().unwrap()).ok();
+    }
+    panic!("no {command} was met midway");
+}
+
+/// Stops or kills what is paused, and gives what it said. Docker lets it go on to receive the signal.
+#[track_caller]
+fn interrupt(e: &Engine, how: &str, (name, child): (String, Child)) -> Run {
+    // With so little of a processor ten seconds may not be enough to end in order.
+    let args: &[&str] = if how == "stop" { &["stop", "--time", "300"] } else { &["kill"] };
+    e.told([args, &[&name]].concat());
+    let ended = Run::ended(how, child.wait_with_output().unwrap());
+    let code = if how == "stop" { "1" } else { "137" };
+    assert_eq!(e.exit_code(&name), code, "{ended}");
+    ended
+}
+
 #[test]
 #[ignore = "needs a Docker Engine: make e2e"]
 fn a_backup_that_is_stopped_or_killed_leaves_the_old_archive() {
@@ -41,13 +91,10 @@ fn a_backup_that_is_stopped_or_killed_leaves_the_old_archive() {
         e.configure("large", &["/data"]);
         e.backup(&container);
         let old = fs::read(e.archive()).unwrap();
-        for (how, code) in [("stop", "1"), ("kill", "137")] {
-            let (name, mut child) = e.start_slowly(how, &container, &["backup"], &SLOW);
-            let full = old.len() as u64;
-            assert!(reaches(&mut child, || size(&e.archive()) > full + full / 10), "it was not met midway");
-            e.told([how, &name]);
-            let ended = Run::ended(how, child.wait_with_output().unwrap());
-            assert_eq!(e.exit_code(&name), code, "{ended}");
+        for how in ["stop", "kill"] {
+            let put_back = || fs::write(e.archive(), &old).unwrap();
+            let midway = || appends_midway(&e.archive(), old.len());
+            let ended = interrupt(e, how, paused(e, how, &container, "backup", put_back, midway));
             let bytes = fs::read(e.archive()).unwrap();
             assert!(bytes[..old.len()] == old[..], "{how} changed what was there");
             if how == "stop" {
@@ -69,19 +116,21 @@ fn a_restore_that_is_stopped_or_killed_leaves_the_old_volume_or_the_new_one() {
         e.configure("large", &["/data"]);
         e.backup(&container);
         let snapshot = Picture::of(&path);
-        e.shell(&container, "rm -r /data/large; echo changed > '/data/small 0001'; echo new > /data/new");
-        let changed = Picture::of(&path);
+        let mut changed = Picture::of(&path);
         let staging = path.join(".snapshotter-staging");
         for how in ["stop", "kill"] {
-            let (name, mut child) = e.start_slowly(how, &container, &["restore"], &SLOW);
-            let midway = reaches(&mut child, || {
-                fs::read_dir(&staging).is_ok_and(|staged| staged.count() > 0)
-                    && walkdir::WalkDir::new(&staging).into_iter().count() > 10
-            });
-            assert!(midway, "it was not met midway");
-            e.told([how, &name]);
-            let ended = Run::ended(how, child.wait_with_output().unwrap());
-            assert_ne!(e.exit_code(&name), "0", "{ended}");
+            let change = || {
+                e.shell(
+                    &container,
+                    "rm -rf /data/large; echo changed > '/data/small 0001'; echo new > /data/new",
+                );
+                changed = Picture::of(&path);
+            };
+            let midway = || {
+                let staged = walkdir::WalkDir::new(staging.join("new")).into_iter().count();
+                staged > 10 && !staging.join("swapping").exists()
+            };
+            interrupt(e, how, paused(e, how, &container, "restore", change, midway));
             let mut found = Picture::of(&path);
             if how == "kill" {
                 assert!(found.has(".snapshotter-staging"), "what a kill leaves is seen");
@@ -180,9 +229,9 @@ fn two_backups_at_once_wait_for_each_other() {
     with_engine(|e| {
         let (container, _) = large(e);
         e.configure("large", &["/data"]);
-        let (first, mut child) = e.start_slowly("first", &container, &["backup"], &SLOW);
-        assert!(reaches(&mut child, || size(&e.archive()) > 1 << 20), "it was not met midway");
-        e.told(["pause", &first]);
+        let empty = || fs::write(e.archive(), [0; 1024]).unwrap();
+        let midway = || appends_midway(&e.archive(), 1024);
+        let (first, mut child) = paused(e, "first", &container, "backup", empty, midway);
         let refused = e.snapshotter(&container, &["backup", "--lock-timeout", "0"]);
         refused.exits(1).says(&["/backup.tar", "lock"]);
         let (second, mut waiting) = e.start_slowly("second", &container, &["backup"], &[]);

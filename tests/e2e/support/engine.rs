@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::geteuid;
 
 use super::Run;
+use super::run::HANGS;
 
 /// What a backup and a restore of anything need (docs/security.md), as arguments of `docker run`.
 pub(crate) const HARDENED: [&str; 19] = [
@@ -271,7 +272,7 @@ pub(crate) fn reaches(child: &mut Child, reached: impl Fn() -> bool) -> bool {
         if reached() {
             return true;
         }
-        assert!(start.elapsed() < Duration::from_mins(1), "it hangs");
+        assert!(start.elapsed() < HANGS, "it hangs");
         sleep(Duration::from_millis(1));
     }
 }
