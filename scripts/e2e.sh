@@ -19,6 +19,9 @@ context=$(mktemp -d)
 remapped=$(mktemp -d)
 chmod 711 "$remapped"
 remapped_pid=
+# What tests put on the host goes there, so that it is removed also when they are killed; the same root has to come by.
+files=$(mktemp -d)
+chmod 711 "$files"
 
 # shellcheck disable=SC2317,SC2329 # called by the trap
 clean() {
@@ -36,6 +39,7 @@ clean() {
   done
   stop_remapped
   rm -rf -- "${context:?}" "$context.log" "${remapped:?}" "$remapped.log"
+  rm -rf --one-file-system -- "${files:?}"
 }
 
 # shellcheck disable=SC2317,SC2329 # called by the trap
@@ -113,7 +117,7 @@ remapped_engine() {
   # With this script it ends, however that is killed.
   setpriv --pdeathsig TERM scripts/remapped-engine.sh "$remapped" >"$remapped.log" 2>&1 &
   remapped_pid=$!
-  for _ in $(seq 300); do
+  for _ in $(seq 1500); do
     if docker --host "$host" version >/dev/null 2>&1; then
       docker save "$SNAPSHOTTER_E2E_IMAGE" "$SNAPSHOTTER_E2E_APP" | docker --host "$host" load --quiet >/dev/null
       export SNAPSHOTTER_E2E_REMAPPED=$host
@@ -133,4 +137,4 @@ if [ -x "$postgres/bin/postgres" ]; then
   database
 fi
 remapped_engine
-cargo test --locked --test e2e -- --ignored "$@"
+TMPDIR=$files cargo test --locked --test e2e -- --ignored "$@"
