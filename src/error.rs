@@ -152,10 +152,15 @@ fn way_out(source: &io::Error) -> Option<&'static str> {
             Some("a part of the volume is a filesystem or subvolume of its own: restore with --in-place")
         }
         io::ErrorKind::PermissionDenied if source.raw_os_error() == Some(nix::errno::Errno::EPERM as i32) => {
-            Some("run as root, and see with `lsattr` whether it is immutable")
+            Some(
+                "run as root, with `--cap-add FOWNER` where capabilities were dropped, and see with `lsattr` whether it is \
+                 immutable",
+            )
         }
         io::ErrorKind::PermissionDenied => {
-            Some(closed_to_root().unwrap_or("run as root, or as a user that may"))
+            Some(closed_to_root().unwrap_or(
+                "run as a user that may, or as root, with `--cap-add DAC_OVERRIDE` where capabilities were dropped",
+            ))
         }
         _ => None,
     }

@@ -137,7 +137,10 @@ fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
     opened.map_err(|source| {
         let hint = match source.kind() {
             io::ErrorKind::ReadOnlyFilesystem => "mount the archive without `:ro`".to_owned(),
-            _ => closed_to_root().map_or_else(|| format!("{action} it as a user that may"), str::to_owned),
+            _ => closed_to_root().map_or_else(
+                || format!("{action} it as a user that may, or as root with `--cap-add DAC_OVERRIDE`"),
+                str::to_owned,
+            ),
         };
         Error::IoHint { action, path: name.clone(), source, hint }
     })

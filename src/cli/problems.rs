@@ -22,7 +22,7 @@ pub(crate) fn way_out(problems: &[Problem], tail: Tail, has_snapshots: bool) -> 
             "keep it, since `snapshotter restore --snapshot ID` still restores what is whole, and make a new one with \
              `snapshotter init`"
         }
-        _ => "make a new one with `snapshotter init`",
+        _ => "keep it, since `tar` may still read parts of it, and make a new one with `snapshotter init`",
     }
 }
 
