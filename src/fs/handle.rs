@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use filetime::FileTime;
 use nix::dir::Dir;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, makedev, mkdirat, mknodat, utimensat};
+use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, futimens, makedev, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, linkat, symlinkat, unlinkat};
 use rustix::fs::RenameFlags;
@@ -275,11 +275,15 @@ impl Handle {
     }
 
     fn change_mtime(&self, time: Time) -> io::Result<()> {
+        let spec = || TimeSpec::new(time.secs, i64::from(time.nanos));
         if self.path_only {
-            let mtime = TimeSpec::new(time.secs, i64::from(time.nanos));
             let path = self.proc_path();
             let flag = UtimensatFlags::FollowSymlink;
-            return Ok(utimensat(AT_FDCWD, &path, &TimeSpec::UTIME_OMIT, &mtime, flag)?);
+            return Ok(utimensat(AT_FDCWD, &path, &TimeSpec::UTIME_OMIT, &spec(), flag)?);
+        }
+        // The crate negates the seconds, which the first of all times does not survive.
+        if time.secs == i64::MIN {
+            return Ok(futimens(self, &TimeSpec::UTIME_OMIT, &spec())?);
         }
         let mtime = FileTime::from_unix_time(time.secs, time.nanos);
         filetime::set_file_handle_times(&self.file, None, Some(mtime))
