@@ -87,6 +87,9 @@ impl<'a> Content<'a> {
     /// Reads the map that opens a sparse member's data.
     pub(crate) fn map(&mut self) -> Result<Map> {
         let (size, stored) = (self.of.size, self.of.stored);
+        if i64::try_from(size).is_err() {
+            return Err(self.damaged("a size that no file has"));
+        }
         let map = Map::decode(size, stored, || {
             let mut block = [0; BLOCK_LEN];
             match self.read(&mut block, BLOCK_LEN).map_err(Failed::Read)? {

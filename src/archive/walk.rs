@@ -15,8 +15,8 @@ use crate::archive::ustar::{Block, Parsed, flag, is_header};
 use crate::archive::{BLOCK, BLOCK_LEN, padded};
 use crate::error::{Error, Result};
 
-/// The longest extended header, GNU long name or sparse map that is read, in bytes.
-const MAX_EXTENSION: u64 = 4 << 20;
+/// The most header blocks of one member: its extended headers, GNU long names and old sparse map, in bytes.
+const MAX_HEADER: u64 = 2 << 20;
 /// The most extended headers in front of one member.
 const MAX_EXTENSIONS: usize = 16;
 /// How much is read at once where data is wanted too, in bytes: the longest member that is held as a whole.
@@ -151,7 +151,7 @@ impl Walk {
     /// Reads the data of the extension header at `at`, of the member at `start`, of which `length` bytes were seen.
     /// Returns where in the member's header blocks it lies.
     fn extension(&mut self, start: u64, at: u64, length: &mut usize, size: u64) -> Result<(usize, usize)> {
-        if size > MAX_EXTENSION {
+        if size > MAX_HEADER - (*length as u64).min(MAX_HEADER) {
             return Err(self.damaged(at, "an extended header that is too long to be one"));
         }
         let from = *length;
@@ -168,7 +168,7 @@ impl Walk {
         let parsed = Parsed::new(self.header_block(start, at)?);
         let mut goes_on = parsed.flag() == flag::GNU_SPARSE && parsed.gnu_sparse_goes_on();
         while goes_on {
-            if length as u64 > MAX_EXTENSION {
+            if length as u64 > MAX_HEADER {
                 return Err(self.damaged(at, "a sparse map that is too long to be one"));
             }
             goes_on = self.header_block(start, start + length as u64)?[504] != 0;

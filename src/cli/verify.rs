@@ -62,7 +62,7 @@ fn verdict(found: &Verification) -> String {
 
 fn lines(found: &Verification) -> Vec<String> {
     let mut lines: Vec<String> = found.snapshots.iter().map(snapshot_line).collect();
-    let entries: u64 = found.snapshots.iter().map(|snapshot| snapshot.entries).sum();
+    let entries: u64 = found.snapshots.iter().map(|snapshot| snapshot.entries).fold(0, u64::saturating_add);
     lines.push(format!(
         "verified {}: {}, {}, {} checked in {}",
         found.archive,

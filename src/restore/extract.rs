@@ -10,6 +10,7 @@ use crate::archive::content::{Content, Of};
 use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
 use crate::archive::open::Reader;
+use crate::archive::walk::{Step, Walk};
 use crate::error::{Context, Error, Result, reason};
 use crate::fs::handle::{join, parent_and_name};
 use crate::fs::xattrs::is;
@@ -24,6 +25,9 @@ use crate::snapshot::manifest::Warnings;
 
 pub(super) const BAD_LINK: &str = "a link to anything but an earlier file of the same volume";
 
+/// How much of attributes is kept for a directory until it is left, in bytes.
+const KEPT: usize = 1 << 10;
+
 /// Restores the members of one volume, in their order. Files are left to a [`Crew`].
 pub(super) struct Extractor<'a> {
     descent: Descent,
@@ -31,6 +35,8 @@ pub(super) struct Extractor<'a> {
     originals: Descent,
     /// The directories from the root down to here, whose metadata is set when they are left.
     open: Vec<Directory>,
+    /// The path of the last of them; those of the others are what it begins with.
+    path: Vec<u8>,
     place: Arc<Place>,
     no_owner: bool,
     /// What is there already and stays; empty when the directory is a fresh one.
@@ -41,8 +47,12 @@ pub(super) struct Extractor<'a> {
 }
 
 struct Directory {
-    path: Vec<u8>,
-    metadata: Metadata,
+    /// How much of the last one's path is its path.
+    length: usize,
+    /// `None` when it is to be read again: a tree may be deep, and attributes may be large.
+    metadata: Option<Metadata>,
+    /// The offset of its member.
+    start: u64,
     fresh: bool,
 }
 
@@ -63,6 +73,7 @@ impl<'a> Extractor<'a> {
             descent: descent()?,
             originals: descent()?,
             open: Vec::new(),
+            path: Vec::new(),
             place: Place::new(volume),
             no_owner,
             pins,
@@ -133,7 +144,7 @@ impl<'a> Extractor<'a> {
             };
         }
         while let Some(here) = self.open.last() {
-            if here.path == parent {
+            if self.path[..here.length] == *parent {
                 return Ok(name);
             }
             self.leave(crew, warnings)?;
@@ -142,11 +153,22 @@ impl<'a> Extractor<'a> {
     }
 
     fn leave(&mut self, crew: &mut Crew, warnings: &mut Warnings) -> Result<()> {
-        let Some(Directory { path, metadata, fresh }) = self.open.pop() else { return Ok(()) };
-        let path = self.full(&path);
+        let Some(Directory { length, metadata, start, fresh }) = self.open.pop() else { return Ok(()) };
+        self.path.truncate(length);
+        let path = self.full(&self.path);
+        self.path.truncate(self.open.last().map_or(0, |outer| outer.length));
+        let is_heavy = metadata.is_none();
+        let metadata = match metadata {
+            Some(metadata) => metadata,
+            None => match Walk::new(Arc::clone(crew.reader()), start).step()? {
+                Step::Member(member) => Metadata::of_head(&member, self.no_owner, || path.clone())?,
+                Step::End(_) => return Err(crew.reader().shrunk(start)),
+            },
+        };
         let handle = Arc::clone(self.descent.share().context("open", &path)?);
         self.descent.leave();
-        crew.leave(Left { handle, metadata, fresh, path }, warnings)
+        crew.leave(Left { handle, metadata, fresh, path }, warnings)?;
+        if is_heavy { crew.settle(warnings) } else { Ok(()) }
     }
 
     fn directory(&mut self, name: &[u8], item: &Item) -> Result<()> {
@@ -162,7 +184,11 @@ impl<'a> Extractor<'a> {
             }
             self.descent.enter(name).context("open", &full)?;
         }
-        self.open.push(Directory { path: path.to_vec(), metadata, fresh: !stays });
+        let weight = metadata.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let metadata = Some(metadata).filter(|_| weight <= KEPT);
+        self.open.push(Directory { length: path.len(), metadata, start: item.member.start, fresh: !stays });
+        self.path.clear();
+        self.path.extend_from_slice(path);
         Ok(())
     }
 
@@ -200,6 +226,7 @@ impl<'a> Extractor<'a> {
     fn special(&mut self, name: &[u8], item: &Item, crew: &mut Crew, warnings: &mut Warnings) -> Result<()> {
         let (member, full) = (item.member, self.full(item.path));
         item.check()?;
+        check_device(member).map_err(|reason| item.damaged(reason))?;
         let metadata = Metadata::of_head(member, self.no_owner, || full.clone())?;
         let here = self.descent.here().context("open", &full)?;
         let made = match member.kind {
@@ -276,6 +303,12 @@ pub(super) fn check_path(path: &[u8]) -> Result<(), &'static str> {
         }
     }
     Ok(())
+}
+
+/// Linux has 12 bits for a device's major number, and 20 for its minor.
+pub(super) fn check_device(member: &Head) -> Result<(), &'static str> {
+    let (major, minor) = member.device;
+    if major < 1 << 12 && minor < 1 << 20 { Ok(()) } else { Err("a device number that no system has") }
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ fn make_stages(job: &Job, dirs: &[DirTarget]) -> Result<Vec<Stage>> {
     Ok(stages)
 }
 
-/// `cleared` says afterwards whether anything is gone.
+/// `cleared` says afterwards whether anything is gone, or may have come.
 fn fill(
     job: &Job,
     dirs: &[DirTarget],
@@ -103,6 +103,8 @@ fn fill(
             Extractor::new(&dir.root, &dir.path, job.options.no_owner, dir.pins.clone(), job.run)?;
         destinations.push((dir.wanted, Destination::Extract(Box::new(extractor))));
     }
+    // A volume that was empty before is no longer as it was, either.
+    *cleared = true;
     pass::run(job, destinations, &[], warnings)?;
     job.run.observer.begin(Phase::Syncing, None);
     for (dir, stage) in dirs.iter().zip(stages) {

@@ -16,6 +16,12 @@ use crate::fs::{Handle, Kind, acl};
 use crate::name::Shown;
 use crate::time::Time;
 
+/// The longest list of a file's attributes that Linux gives out, in bytes (`XATTR_LIST_MAX`).
+const MAX_NAMES: usize = 65536;
+
+/// So many attributes of a file are named that could not be set; the rest is counted. Its path may be long.
+const MAX_WARNINGS: usize = 16;
+
 /// Everything that is restored of a file besides content and kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Metadata {
@@ -30,6 +36,9 @@ pub(super) struct Metadata {
 impl Metadata {
     /// What `entry` says. `path` is for messages.
     pub(super) fn of_entry(entry: &Entry, no_owner: bool, path: &[u8]) -> Result<Self> {
+        if entry.xattrs.iter().map(|(name, _)| name.len() + 1).sum::<usize>() > MAX_NAMES {
+            return Err(malformed(path, "more extended attributes than a file can have"));
+        }
         let owner = owner(entry.uid, entry.gid, no_owner).ok_or_else(|| malformed(path, BAD_OWNER))?;
         let mut xattrs = entry.xattrs.clone();
         for (name, text) in [(ACL_ACCESS, &entry.acl_access), (ACL_DEFAULT, &entry.acl_default)] {
@@ -236,12 +245,18 @@ fn set_xattrs(
     path: &[u8],
     warn: &mut dyn FnMut(String) -> Result<()>,
 ) -> Result<()> {
+    let mut failed = 0;
     for (name, value) in xattrs {
         if let Err(error) = handle.set_xattr(name, value) {
-            cannot_set("set", name, path, error, warn)?;
+            failed += 1;
+            let mut tell = |reason| if failed <= MAX_WARNINGS { warn(reason) } else { Ok(()) };
+            cannot_set("set", name, path, error, &mut tell)?;
         }
     }
-    Ok(())
+    match failed.saturating_sub(MAX_WARNINGS) {
+        0 => Ok(()),
+        more => warn(format!("cannot set {more} more of its extended attributes")),
+    }
 }
 
 /// A filesystem or user that cannot have an attribute is a warning; any other reason is an error.

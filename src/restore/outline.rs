@@ -8,7 +8,7 @@ use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
 use crate::error::Result;
 use crate::fs::handle::{join, parent_and_name};
-use crate::restore::extract::{BAD_LINK, LinkSource, check_path};
+use crate::restore::extract::{BAD_LINK, LinkSource, check_device, check_path};
 use crate::restore::metadata::Metadata;
 use crate::restore::pins::Pins;
 
@@ -22,14 +22,23 @@ pub(super) struct Outline {
     pins: Pins,
     no_owner: bool,
     /// The directories from the root down to the last member's.
-    open: Vec<Vec<u8>>,
+    open: Vec<usize>,
+    /// The path of the last of them; those of the others are so much of it.
+    path: Vec<u8>,
     /// Whether each is a directory.
     seen: HashMap<[u8; 16], bool>,
 }
 
 impl Outline {
     pub(super) fn new(volume: &[u8], no_owner: bool, pins: Pins) -> Self {
-        Outline { volume: volume.to_vec(), pins, no_owner, open: Vec::new(), seen: HashMap::new() }
+        Outline {
+            volume: volume.to_vec(),
+            pins,
+            no_owner,
+            open: Vec::new(),
+            path: Vec::new(),
+            seen: HashMap::new(),
+        }
     }
 
     /// Checks the next member, but not its data.
@@ -50,7 +59,11 @@ impl Outline {
         }
         Metadata::of_head(member, self.no_owner, || join(&self.volume, path))?;
         match member.kind {
-            Kind::Directory => self.open.push(path.to_vec()),
+            Kind::Directory => {
+                self.open.push(path.len());
+                self.path.clear();
+                self.path.extend_from_slice(path);
+            }
             Kind::File => match member.sparse {
                 None => {}
                 Some(true) => drop(content.map()?),
@@ -70,7 +83,10 @@ impl Outline {
             Kind::Symlink if member.link.is_empty() || member.link.len() > TARGET_MAX => {
                 return Err(content.damaged("a symbolic link whose target no system has"));
             }
-            Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {}
+            Kind::CharDevice | Kind::BlockDevice => {
+                check_device(member).map_err(|reason| content.damaged(reason))?;
+            }
+            Kind::Symlink | Kind::Fifo => {}
             Kind::Other(flag) => {
                 return Err(content.damaged(&format!("a member of type {flag:#04x}, which no volume has")));
             }
@@ -84,7 +100,7 @@ impl Outline {
             return Ok(());
         }
         let (parent, _) = parent_and_name(path);
-        while self.open.last().is_some_and(|here| here != parent) {
+        while self.open.last().is_some_and(|&here| self.path[..here] != *parent) {
             self.open.pop();
         }
         match self.open.last() {

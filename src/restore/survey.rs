@@ -18,7 +18,7 @@ use crate::restore::pins::is_below;
 use crate::restore::swap::in_the_way;
 use crate::restore::target::DirTarget;
 use crate::restore::wanted::Wanted;
-use crate::snapshot::{BEGIN, SNAPSHOT_JSON, Snapshot, VOLUMES_DATA, under};
+use crate::snapshot::{Snapshot, VOLUMES_DATA, under};
 use crate::staging;
 
 /// Numbers of one wanted volume.
@@ -68,7 +68,11 @@ pub(super) fn walk_on(
     wanted: &[Wanted],
     mut each: impl FnMut(Found) -> Result<()>,
 ) -> Result<()> {
-    let closing = [under(&snapshot.prefix, VOLUMES_DATA), under(&snapshot.prefix, SNAPSHOT_JSON)];
+    let mut places = vec![None; snapshot.volumes.len()];
+    for (at, wanted) in wanted.iter().enumerate().rev() {
+        places[wanted.index] = Some(at);
+    }
+    let list = under(&snapshot.prefix, VOLUMES_DATA);
     while walk.position() < snapshot.close {
         let at = walk.position();
         let Step::Member(member) = walk.step()? else {
@@ -77,10 +81,10 @@ pub(super) fn walk_on(
         let name = member.name;
         let Some(place) = snapshot.layout.locate(name) else {
             // The Go program's archives may hold anything between its members.
-            if snapshot.is_go() || name == BEGIN {
+            if snapshot.is_go() || member.start == snapshot.start {
                 continue;
             }
-            if closing.iter().any(|closing| closing == name) {
+            if name == list && member.end() == snapshot.close {
                 Content::new(reader, &member, member.header).check(&mut [0; BLOCK_LEN], |_| Ok(()))?;
                 continue;
             }
@@ -90,7 +94,7 @@ pub(super) fn walk_on(
                 format!("{}: it belongs to no volume", Shown::from(name)),
             ));
         };
-        if let Some(wanted) = wanted.iter().position(|wanted| wanted.index == place.volume) {
+        if let Some(wanted) = places[place.volume] {
             check_path(place.path).map_err(|reason| {
                 damaged(reader, member.start, format!("{}: {reason}", Shown::from(name)))
             })?;
@@ -207,19 +211,24 @@ impl Survey {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.volumes.iter().map(|volume| volume.bytes).sum()
+        self.total(|volume| volume.bytes)
     }
 
     pub(super) fn entries(&self) -> u64 {
-        self.volumes.iter().map(|volume| volume.entries).sum()
+        self.total(|volume| volume.entries)
     }
 
     pub(super) fn size(&self) -> u64 {
-        self.volumes.iter().map(|volume| volume.size).sum()
+        self.total(|volume| volume.size)
     }
 
     pub(super) fn unhashed(&self) -> u64 {
-        self.volumes.iter().map(|volume| volume.unhashed).sum()
+        self.total(|volume| volume.unhashed)
+    }
+
+    /// Sizes are what headers claim, and may be beyond all bounds.
+    fn total(&self, of: impl Fn(&Volume) -> u64) -> u64 {
+        self.volumes.iter().map(of).fold(0, u64::saturating_add)
     }
 }
 

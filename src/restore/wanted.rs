@@ -1,5 +1,6 @@
 //! Which snapshot is restored, and which of its volumes.
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -60,10 +61,17 @@ pub(super) fn want(
     let all = || snapshot.volumes.iter().map(|volume| volume.path.as_str()).collect::<Vec<_>>();
     let paths: Vec<&str> =
         if config.volumes.is_empty() { all() } else { config.volumes.iter().map(Volume::path).collect() };
+    // The last of the same path, should another program have listed one twice.
+    let indices: HashMap<&str, usize> =
+        snapshot.volumes.iter().enumerate().map(|(index, volume)| (volume.path.as_str(), index)).collect();
+    let mut seen = HashSet::new();
     let mut wanted = Vec::new();
     for (at, path) in paths.into_iter().enumerate() {
-        // The last of the same path, should another program have listed one twice.
-        let Some(index) = snapshot.volumes.iter().rposition(|volume| volume.path == path) else {
+        if !seen.insert(volume::id(path)) {
+            // Its place would be locked, and waited for, a second time.
+            continue;
+        }
+        let Some(&index) = indices.get(path) else {
             let known: Vec<String> = all().into_iter().map(|path| Shown::from(path).to_string()).collect();
             return Err(Error::NoSnapshot(format!(
                 "snapshot {} in {archive} does not hold the volume {}: it holds {}; correct `volumes`, or choose \
@@ -93,7 +101,33 @@ pub(super) fn want(
         })?;
         wanted.push(Wanted { path: path.to_owned(), index, kind });
     }
+    check_nesting(&wanted)?;
     Ok(wanted)
+}
+
+/// Nothing lies in a file.
+fn check_nesting(wanted: &[Wanted]) -> Result<()> {
+    let mut sorted: Vec<_> =
+        wanted.iter().map(|wanted| (format!("{}/", volume::id(&wanted.path)), wanted)).collect();
+    // So a volume is followed by those in it.
+    sorted.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut file: Option<&(String, &Wanted)> = None;
+    for one in &sorted {
+        if let Some((_, wanted)) = file.filter(|(outer, _)| one.0.starts_with(outer)) {
+            return Err(Error::Volume {
+                action: "restore",
+                volume: Shown::from(one.1.path.as_str()),
+                reason: format!(
+                    "the archive has it in {}, which is a file",
+                    Shown::from(wanted.path.as_str())
+                ),
+            });
+        }
+        if one.1.kind == VolumeType::File {
+            file = Some(one);
+        }
+    }
+    Ok(())
 }
 
 /// Leaves only the volume that `path` lies in, and returns the path inside it.
