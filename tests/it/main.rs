@@ -21,6 +21,7 @@ mod crash;
 mod extraction;
 mod faults;
 mod history;
+mod hostile;
 mod kills;
 mod namespaces;
 mod others;

@@ -1,0 +1,63 @@
+//! Reads an archive with all that only reads, and holds what the program says against itself.
+
+use std::path::Path;
+
+use snapshotter::observer::Run;
+use snapshotter::{ListOptions, Listing, Tail, Verification, list, members, verify};
+
+/// What came of reading.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) listed: Result<Listing, String>,
+    pub(crate) verified: Result<Verification, String>,
+}
+
+/// Lists, shows and verifies the archive at `path`, which is `length` bytes long. Panics where the answers contradict
+/// each other.
+pub(crate) fn read(path: &Path, length: u64) -> Seen {
+    let options = ListOptions { archive: path.to_owned(), ..ListOptions::default() };
+    let listed = list(&options, &Run::default());
+    let verified = verify(&options, &Run::default());
+    assert_eq!(listed.is_ok(), verified.is_ok(), "{listed:?}\n{verified:?}");
+    if let (Ok(listing), Ok(verification)) = (&listed, &verified) {
+        compare(listing, verification, length);
+        let snapshots = &listing.catalog.snapshots;
+        // Two copies of a snapshot have one ID, and the newer one is meant.
+        let is_newest = |at: &usize| snapshots[at + 1..].iter().all(|newer| newer.id != snapshots[*at].id);
+        for snapshot in (0..snapshots.len()).filter(is_newest).take(4).map(|at| &snapshots[at]) {
+            let (mut position, mut count) = (snapshot.start, 0);
+            let shown = members(&options, &snapshot.id, &Run::default(), &mut |member| {
+                assert!(position <= member.start && member.end() <= snapshot.end, "{member:?}");
+                position = member.end();
+                count += 1;
+                Ok(())
+            });
+            assert!(shown.is_ok() && count > 0, "{shown:?} of {snapshot:?}");
+        }
+    }
+    let text = |error: snapshotter::Error| error.to_string();
+    Seen { listed: listed.map_err(text), verified: verified.map_err(text) }
+}
+
+fn compare(listing: &Listing, verification: &Verification, length: u64) {
+    let catalog = &listing.catalog;
+    let mut position = 0;
+    for snapshot in &catalog.snapshots {
+        assert!(position <= snapshot.start && snapshot.start < snapshot.end && snapshot.end <= length);
+        position = snapshot.end;
+    }
+    assert!(catalog.end.is_some() || !catalog.problems.is_empty(), "no end, and no problem");
+    assert!(catalog.end.is_none_or(|end| position <= end && end + 1024 <= length), "{:?}", catalog.end);
+    let behind = match catalog.tail {
+        Tail::Nothing => 0,
+        Tail::Zeros(bytes) | Tail::Remains(bytes) => bytes,
+        Tail::Foreign(offset) => length - offset,
+    };
+    assert!(behind <= length, "{:?}", catalog.tail);
+    assert!(verification.problems.len() >= catalog.problems.len());
+    assert!(verification.problems.iter().all(|problem| problem.offset <= length));
+    assert_eq!(verification.snapshots.len(), catalog.snapshots.len());
+    assert!(verification.bytes <= length, "{} of {length} bytes", verification.bytes);
+    let sound = verification.snapshots.iter().all(|snapshot| snapshot.ok);
+    assert_eq!(sound, verification.problems.len() == catalog.problems.len());
+}
