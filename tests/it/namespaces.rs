@@ -206,7 +206,7 @@ fn what_is_closed_to_the_namespace_s_root_is_said_to_be_so() {
             run_in((s, maps), REMAPPED, &without, &["backup"]),
             s.run_without("-dac_override,-dac_read_search", ["backup"]),
         ] {
-            run.exits(1).says(&["/vol/file: Permission denied: run as root"]);
+            run.exits(1).says(&["/vol/file: Permission denied: run as a user that may, or as root"]);
         }
         assert_eq!(fs::metadata(s.archive()).unwrap().len(), 1024);
     });
