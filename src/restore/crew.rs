@@ -24,13 +24,16 @@ use crate::snapshot::manifest::Warnings;
 
 /// The most workers: more of them only wait for each other.
 const MAX_WORKERS: usize = 4;
-/// A batch is full with so many files, or so many bytes of them.
+/// A batch is full with so many files, or so many bytes of them or of their names.
 const BATCH_FILES: usize = if cfg!(test) { 3 } else { 64 };
 const BATCH_BYTES: u64 = 128 << 10;
+const BATCH_NAMES: usize = 16 << 10;
 /// How many batches may be under way for each worker.
-const AHEAD: u64 = 4;
+const AHEAD: usize = 4;
+/// How many batches may wait for an earlier one: a worker with a large file holds up nobody else until then.
+const UNSETTLED: u64 = if cfg!(test) { 12 } else { 256 };
 /// How many directories may wait for what is in them, with an open handle each.
-const WAITING: usize = if cfg!(test) { 8 } else { 64 };
+const WAITING: usize = if cfg!(test) { 8 } else { 128 };
 
 /// Files that one worker makes one after the other.
 #[derive(Debug, Default)]
@@ -48,6 +51,13 @@ pub(super) struct Batch {
 impl Batch {
     fn is_empty(&self) -> bool {
         self.told.is_empty() && self.tasks.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.tasks.len() >= BATCH_FILES
+            || self.told.len() >= 2 * BATCH_FILES
+            || self.bytes >= BATCH_BYTES
+            || self.names.len() >= BATCH_NAMES
     }
 
     fn clear(&mut self) {
@@ -94,6 +104,8 @@ struct State {
     /// What came of the batches from number `next` on, as far as they are done.
     outcomes: VecDeque<Option<Outcome>>,
     next: u64,
+    /// How many batches were handed over and are not done.
+    under_way: usize,
     /// The first batch that failed: those behind it need not be begun.
     failed: Option<u64>,
     closed: bool,
@@ -102,6 +114,10 @@ struct State {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_done<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        self.done.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
     fn close(&self) {
@@ -202,17 +218,14 @@ impl<'r> Crew<'r> {
         let directory = directory.map(Arc::clone);
         self.current.tasks.push(Task::new(Arc::clone(place), directory, head, at, name, path, metadata));
         self.current.bytes += head.stored;
-        if self.current.tasks.len() >= BATCH_FILES || self.current.bytes >= BATCH_BYTES {
-            self.hand_over(warnings)?;
-        }
-        Ok(())
+        if self.current.is_full() { self.hand_over(warnings) } else { Ok(()) }
     }
 
     /// Something was made without a worker: the observer hears of it in its turn.
     pub(super) fn made(&mut self, place: &Arc<Place>, path: &[u8], warnings: &mut Warnings) -> Result<()> {
         let name = self.keep(path);
         self.tell(place, name);
-        if self.current.told.len() >= 2 * BATCH_FILES { self.hand_over(warnings) } else { Ok(()) }
+        if self.current.is_full() { self.hand_over(warnings) } else { Ok(()) }
     }
 
     fn keep(&mut self, name: &[u8]) -> Range<usize> {
@@ -265,18 +278,21 @@ impl<'r> Crew<'r> {
             self.handed += 1;
             if let Some(worker) = &mut self.alone {
                 let outcome = do_batch(worker, batch);
-                let mut state = self.shared.lock();
-                state.put(number, outcome);
+                self.shared.lock().put(number, outcome);
             } else {
                 let mut state = self.shared.lock();
                 state.queue.push_back((number, batch));
+                state.under_way += 1;
                 self.shared.work.notify_one();
+                while state.under_way > AHEAD * self.workers {
+                    state = self.shared.wait_done(state);
+                }
             }
         }
         while let Some(outcome) = self.next_outcome(false) {
             self.look_at(outcome, warnings)?;
         }
-        while self.handed - self.settled > AHEAD * self.workers as u64 {
+        while self.handed - self.settled > UNSETTLED {
             self.settle_next(warnings)?;
         }
         self.complete_directories(warnings)
@@ -303,7 +319,7 @@ impl<'r> Crew<'r> {
             if !wait {
                 return None;
             }
-            state = self.shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.shared.wait_done(state);
         }
     }
 
@@ -406,7 +422,10 @@ impl Drop for Promise<'_> {
             let error = Err::<(), _>(lost).context("write", "the volumes").err();
             Outcome { error, ..Outcome::default() }
         });
-        self.shared.lock().put(self.number, outcome);
+        let mut state = self.shared.lock();
+        state.under_way -= 1;
+        state.put(self.number, outcome);
+        drop(state);
         self.shared.done.notify_one();
     }
 }
