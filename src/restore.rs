@@ -12,6 +12,7 @@ mod metadata;
 mod moves;
 mod outline;
 mod overwrite;
+mod parts;
 mod pass;
 mod pins;
 mod staged;

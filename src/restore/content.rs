@@ -7,6 +7,7 @@ use crate::error::{Context, Result};
 use crate::fs::StoreFile;
 use crate::fs::clone::{CLONE_BLOCK, DevicePair};
 use crate::observer::Run;
+use crate::restore::parts::{Idle, Parts, write_parts};
 
 /// The shortest run of data that is worth a try to clone it, in bytes.
 pub(super) const MIN_CLONE: u64 = 64 << 10;
@@ -14,10 +15,19 @@ pub(super) const MIN_CLONE: u64 = 64 << 10;
 /// What is in the file that is written.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Room<'a> {
-    /// Nothing. Data may be cloned from the archive if that is given.
-    Empty(Option<&'a DevicePair>),
+    /// Nothing, and there may be means to be faster.
+    Empty(Option<Means<'a>>),
     /// Something, which is overwritten.
     Taken,
+}
+
+/// What makes writing faster.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means<'a> {
+    /// Data may be cloned from the archive.
+    pub(super) pair: &'a DevicePair,
+    /// While others wait for work, another thread may write.
+    pub(super) idle: &'a Idle,
 }
 
 /// Writes a file member's content into `file`, holes as holes, and checks it. The file then has the right length.
@@ -25,11 +35,25 @@ pub(super) fn write_content(
     file: &StoreFile,
     room: Room,
     reader: &Reader,
-    mut content: Content,
+    content: Content,
     path: &[u8],
-    buffer: &mut [u8],
+    buffer: &mut Vec<u8>,
     run: &Run,
 ) -> Result<()> {
+    let idle = if let Room::Empty(Some(means)) = room { Some(means.idle) } else { None };
+    let size = content.of().size;
+    write_parts(file, path, size, idle, |parts| write_extents(parts, room, reader, content, buffer, run))
+}
+
+fn write_extents(
+    parts: &mut Parts,
+    room: Room,
+    reader: &Reader,
+    mut content: Content,
+    buffer: &mut Vec<u8>,
+    run: &Run,
+) -> Result<()> {
+    let (file, path) = (parts.file, parts.path);
     let size = content.of().size;
     let (map, whole);
     let extents = match content.of().sparse {
@@ -63,7 +87,7 @@ pub(super) fn write_content(
                 return Err(content.damaged("its data is cut off"));
             }
             if done >= cloned {
-                file.write_at(&buffer[..count], offset + done).context("write", path)?;
+                parts.write(buffer, count, offset + done)?;
             }
             done += count as u64;
             run.observer.bytes(count as u64);
@@ -84,7 +108,7 @@ pub(super) fn write_content(
 fn clone(file: &StoreFile, offset: u64, length: u64, room: Room, reader: &Reader, content: &Content) -> u64 {
     let (from, whole) = (content.offset(), length - length % CLONE_BLOCK);
     match room {
-        Room::Empty(Some(pair))
+        Room::Empty(Some(Means { pair, .. }))
             if is_worth_cloning(from, length, pair)
                 && offset.is_multiple_of(CLONE_BLOCK)
                 && pair.clone_range(reader.file().handle(), from, whole, file.handle(), offset) =>

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
@@ -19,6 +20,7 @@ use crate::fs::Handle;
 use crate::fs::handle::join;
 use crate::observer::Run;
 use crate::restore::metadata::Metadata;
+use crate::restore::parts::Idle;
 use crate::restore::worker::{Place, Task, Worker};
 use crate::snapshot::manifest::Warnings;
 
@@ -96,6 +98,7 @@ struct Shared {
     work: Condvar,
     /// A batch is done.
     done: Condvar,
+    idle: Arc<Idle>,
 }
 
 #[derive(Debug, Default)]
@@ -167,14 +170,15 @@ impl<'r> Crew<'r> {
     {
         let shared = Arc::new(Shared::default());
         for _ in 0..workers {
-            let (shared, mut worker) = (Arc::clone(&shared), Worker::new(Arc::clone(reader), run));
+            let mut worker = Worker::new(Arc::clone(reader), run, Arc::clone(&shared.idle));
+            let shared = Arc::clone(&shared);
             scope.spawn(move || work(&shared, &mut worker));
         }
         Crew {
             shared,
             reader: Arc::clone(reader),
             run,
-            alone: (workers == 0).then(|| Worker::new(Arc::clone(reader), run)),
+            alone: (workers == 0).then(|| Worker::new(Arc::clone(reader), run, Arc::default())),
             workers,
             current: Batch::default(),
             spare: Vec::new(),
@@ -384,7 +388,9 @@ fn work(shared: &Shared, worker: &mut Worker) {
             if state.closed {
                 return;
             }
+            shared.idle.fetch_add(1, Ordering::Relaxed);
             state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            shared.idle.fetch_sub(1, Ordering::Relaxed);
             continue;
         };
         let needed = state.failed.is_none_or(|failed| number < failed);

@@ -13,10 +13,11 @@ use crate::fs::clone::DevicePair;
 use crate::fs::handle::{join, parent_and_name};
 use crate::fs::{Handle, StoreFile};
 use crate::observer::Run;
-use crate::restore::content::{Room, is_worth_cloning, matches, write_content};
+use crate::restore::content::{Means, Room, is_worth_cloning, matches, write_content};
 use crate::restore::crew::{Batch, Outcome};
 use crate::restore::extract::blame;
 use crate::restore::metadata::{Creator, Metadata};
+use crate::restore::parts::Idle;
 
 /// How much of a large file is read at once, in bytes: what fits a processor's cache.
 const PART: usize = 256 << 10;
@@ -79,11 +80,12 @@ pub(super) struct Worker<'r> {
     run: &'r Run<'r>,
     buffer: Vec<u8>,
     scratch: Vec<u8>,
+    idle: Arc<Idle>,
 }
 
 impl<'r> Worker<'r> {
-    pub(super) fn new(reader: Arc<Reader>, run: &'r Run<'r>) -> Self {
-        Worker { reader, run, buffer: Vec::new(), scratch: Vec::new() }
+    pub(super) fn new(reader: Arc<Reader>, run: &'r Run<'r>, idle: Arc<Idle>) -> Self {
+        Worker { reader, run, buffer: Vec::new(), scratch: Vec::new(), idle }
     }
 
     /// Does a batch, up to its first error.
@@ -151,7 +153,7 @@ impl<'r> Worker<'r> {
                 file = create().context("create", &full)?;
                 let content = Content::new(&self.reader, *of, header);
                 self.buffer.resize(PART, 0);
-                let room = Room::Empty(Some(pair));
+                let room = Room::Empty(Some(Means { pair, idle: &self.idle }));
                 write_content(&file, room, &self.reader, content, &full, &mut self.buffer, self.run)?;
             }
         }
