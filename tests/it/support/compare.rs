@@ -100,6 +100,17 @@ impl Picture {
         assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
     }
 
+    /// The entries whose names `keep` holds for, as if there were no others.
+    pub(crate) fn part(&self, keep: impl Fn(&[u8]) -> bool) -> Picture {
+        let mut first_names = HashMap::new();
+        let kept = self.entries.iter().filter(|(name, _)| keep(name));
+        let entries = kept.map(|(name, entry)| {
+            let first: &Vec<u8> = first_names.entry(&entry.first_name).or_insert(name);
+            (name.clone(), Entry { first_name: first.clone(), ..entry.clone() })
+        });
+        Picture { entries: entries.collect() }
+    }
+
     pub(crate) fn entry(&self, name: &str) -> &Entry {
         self.entries.get(name.as_bytes()).unwrap_or_else(|| panic!("no entry {name}"))
     }
@@ -189,7 +200,7 @@ fn walk(directory: &OwnedFd, name: &[u8], entries: &mut BTreeMap<Vec<u8>, (Inode
     }
 }
 
-fn kind_of(metadata: &Metadata) -> &'static str {
+pub(crate) fn kind_of(metadata: &Metadata) -> &'static str {
     let kind = metadata.file_type();
     match () {
         () if kind.is_file() => "file",

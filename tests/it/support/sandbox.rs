@@ -39,7 +39,7 @@ impl Sandbox {
     }
 
     /// Nothing outside can be written: asked before every start of the program.
-    fn assert_confined(&self) {
+    pub(crate) fn assert_confined(&self) {
         assert_confined(&self.root);
     }
 
@@ -108,7 +108,13 @@ impl Sandbox {
 
     /// Starts the program, to be killed.
     pub(crate) fn start<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Child {
-        let mut command = self.command(args);
+        self.start_as(self.command(args))
+    }
+
+    /// Starts another tool that runs the program.
+    pub(crate) fn start_as(&self, mut command: Command) -> Child {
+        self.assert_confined();
+        self.prepare(&mut command);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     }
