@@ -10,7 +10,7 @@ mod source;
 mod tree;
 
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -247,19 +247,15 @@ fn open_volumes<'a>(
     options: &BackupOptions,
     run: &Run,
 ) -> Result<Vec<OpenVolume<'a>>> {
-    let mut volumes = Vec::new();
+    let mut opened = Vec::new();
     for (volume, &kind) in config.volumes.iter().zip(kinds) {
-        let path = volume.path();
-        let (handle, strays) = match kind {
-            VolumeType::Dir => {
-                let handle = Handle::open_directory(path.as_ref()).context("open", path)?;
-                lock::lock(&handle, Mode::Shared, &Shown::from(path), options.lock_timeout, run)?;
-                let found = staging::find_in(&handle, path)?;
-                staging::refuse_interrupted(&found, "back up", path)?;
-                (handle, found)
-            }
-            VolumeType::File => (Handle::open_for_reading(path.as_ref()).context("open", path)?, Vec::new()),
+        let path = Path::new(volume.path());
+        let handle = match kind {
+            VolumeType::Dir => Handle::open_directory(path),
+            VolumeType::File => Handle::open_for_reading(path),
         };
+        let handle = handle.context("open", path)?;
+        // Its lock would be waited for.
         if handle.stat().context("look at", path)?.id == archive {
             return Err(Error::Volume {
                 action: "back up",
@@ -267,6 +263,19 @@ fn open_volumes<'a>(
                 reason: "it is the archive itself: remove it from `volumes`".to_owned(),
             });
         }
+        opened.push((volume, kind, handle));
+    }
+    let named = opened.iter().map(|(volume, _, handle)| (handle, Shown::from(volume.path())));
+    lock::lock_all(named, Mode::Shared, options.lock_timeout, run)?;
+
+    let mut volumes = Vec::new();
+    for (volume, kind, handle) in opened {
+        let path = volume.path();
+        let strays = match kind {
+            VolumeType::Dir => staging::find_in(&handle, path)?,
+            VolumeType::File => Vec::new(),
+        };
+        staging::refuse_interrupted(&strays, "back up", path)?;
         let strays = strays.iter().map(|found| staging::name(found.index)).collect();
         let real_path = handle.real_path().context("find the path of", path)?.into_os_string().into_vec();
         volumes.push(OpenVolume { path, id: volume.id(), kind, handle, real_path, strays });

@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 use crate::archive::open::Reader;
 use crate::config::Config;
 use crate::error::{Context, Error, Result};
+use crate::fs::lock::{self, Mode};
 use crate::fs::{FileId, Handle};
 use crate::name::Shown;
 use crate::observer::{Phase, Run, Warning};
@@ -225,35 +226,31 @@ impl Job<'_> {
     /// Opens and locks what is to be restored to.
     fn targets(&self, mut into: Option<&mut Into>) -> Result<(Vec<DirTarget>, Vec<FileTarget>)> {
         let in_use = self.in_use();
-        let (mut dirs, mut files) = (Vec::new(), Vec::new());
+        let (mut roots, mut files) = (Vec::new(), Vec::new());
         for (index, wanted) in self.wanted.iter().enumerate() {
             let path = wanted.path.as_str();
             let relative = volume::id(path).as_bytes();
             match (wanted.kind, &mut into) {
-                (VolumeType::Dir, into) => {
-                    let (root, target) = match into {
-                        Some(into) => (into.directory(relative)?, into.full(relative)),
-                        None => (
-                            Handle::open_directory(path.as_ref()).context("open", path)?,
-                            path.as_bytes().to_vec(),
-                        ),
-                    };
-                    let nested = target::nested_in(path, self.snapshot);
-                    dirs.push(DirTarget::open(
-                        index,
-                        root,
-                        &target,
-                        &in_use,
-                        nested,
-                        self.options,
-                        self.run,
-                    )?);
+                (VolumeType::Dir, Some(into)) => {
+                    roots.push((index, into.directory(relative)?, into.full(relative)));
+                }
+                (VolumeType::Dir, None) => {
+                    let root = Handle::open_directory(path.as_ref()).context("open", path)?;
+                    roots.push((index, root, path.as_bytes().to_vec()));
                 }
                 (VolumeType::File, Some(into)) => files.push(FileTarget::open_into(index, into, relative)?),
                 (VolumeType::File, None) => files.push(FileTarget::open(index, path)?),
             }
         }
-        Ok((dirs, files))
+        let overwritten =
+            files.iter().filter_map(|file| Some((file.former.as_ref()?, Shown::from(&file.path))));
+        let named = roots.iter().map(|(_, root, path)| (root, Shown::from(path)));
+        lock::lock_all(named.chain(overwritten), Mode::Exclusive, self.options.lock_timeout, self.run)?;
+        let open = |(index, root, path): (usize, Handle, Vec<u8>)| {
+            let nested = target::nested_in(&self.wanted[index].path, self.snapshot);
+            DirTarget::open(index, root, &path, &in_use, nested, self.run)
+        };
+        Ok((roots.into_iter().map(open).collect::<Result<_>>()?, files))
     }
 
     /// The archive and the configuration.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::fs::Handle;
 use crate::fs::xattrs::is;
 use crate::name::Shown;
@@ -59,6 +59,23 @@ pub(crate) fn lock(handle: &Handle, mode: Mode, what: &Shown, timeout: Duration,
         run.cancel.check("nothing was changed")?;
         std::thread::sleep(POLL.min(timeout.saturating_sub(start.elapsed())));
     }
+}
+
+/// Locks several like [`lock`], in an order that depends on nothing but what they are: of two runs that need the same ones
+/// neither waits for one that the other has while that waits for it.
+pub(crate) fn lock_all<'a>(
+    handles: impl IntoIterator<Item = (&'a Handle, Shown)>,
+    mode: Mode,
+    timeout: Duration,
+    run: &Run,
+) -> Result<()> {
+    let mut order = Vec::new();
+    for (handle, what) in handles {
+        let id = handle.stat().context("look at", what.clone())?.id;
+        order.push(((id.dev, id.ino), handle, what));
+    }
+    order.sort_by_key(|(id, ..)| *id);
+    order.iter().try_for_each(|(_, handle, what)| lock(handle, mode, what, timeout, run))
 }
 
 fn lacks_locks(error: &io::Error) -> bool {

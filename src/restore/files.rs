@@ -28,7 +28,7 @@ impl Files {
     ) -> Result<Self> {
         let mut prepared = Files::default();
         for (file, source) in files.iter().zip(sources) {
-            let one = if file.overwrite {
+            let one = if file.former.is_some() {
                 file.prepare(source).map(Prepared::Over)
             } else {
                 let no_owner = job.options.no_owner;

@@ -159,23 +159,19 @@ fn abandon(dirs: &[DirTarget], stages: &[Stage], error: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::fs::Handle;
-    use crate::restore::RestoreOptions;
 
     #[test]
     fn a_mark_that_cannot_be_removed_keeps_no_other_volume_from_being_completed() {
         let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
         let run = Run::default();
-        let options = RestoreOptions { lock_timeout: Duration::ZERO, ..RestoreOptions::default() };
         let mut stages = Vec::new();
         for folder in &folders {
             std::fs::write(folder.path().join("old"), "x").unwrap();
             let root = Handle::open_directory(folder.path()).unwrap();
             let path = folder.path().as_os_str().as_encoded_bytes();
-            let target = DirTarget::open(0, root, path, &[], Vec::new(), &options, &run).unwrap();
+            let target = DirTarget::open(0, root, path, &[], Vec::new(), &run).unwrap();
             let stage = target.make_stage(&[]).unwrap();
             let plan = stage.plan(&Pins::default(), None, false).unwrap();
             stage.mark(&plan).unwrap();

@@ -6,12 +6,10 @@ use std::path::Path;
 
 use crate::error::{Context, Error, Result};
 use crate::fs::handle::{join, parent_and_name};
-use crate::fs::lock::{self, Mode};
 use crate::fs::xattrs::is;
 use crate::fs::{Descent, FileId, Handle, Kind, StoreFile, space};
 use crate::name::Shown;
 use crate::observer::Run;
-use crate::restore::RestoreOptions;
 use crate::restore::pins::Pins;
 use crate::restore::swap::Stage;
 use crate::snapshot::{Snapshot, SnapshotVolume};
@@ -41,22 +39,21 @@ pub(super) struct FileTarget {
     pub(super) path: Vec<u8>,
     pub(super) parent: Handle,
     pub(super) name: Vec<u8>,
-    /// It is usually a mount and must be overwritten; below another directory it may be replaced.
-    pub(super) overwrite: bool,
+    /// What is there now, open to be locked. It is usually a mount and must be overwritten; below another directory it may
+    /// be replaced, and this is `None`.
+    pub(super) former: Option<Handle>,
 }
 
 impl DirTarget {
-    /// Opens and locks the directory, puts back what an interrupted swap has moved, and removes strays.
+    /// Takes a directory that is locked, puts back what an interrupted swap has moved, and removes strays.
     pub(super) fn open(
         wanted: usize,
         root: Handle,
         path: &[u8],
         in_use: &[FileId],
         nested: Vec<Vec<u8>>,
-        options: &RestoreOptions,
         run: &Run,
     ) -> Result<Self> {
-        lock::lock(&root, Mode::Exclusive, &Shown::from(path), options.lock_timeout, run)?;
         let mut target = DirTarget {
             wanted,
             path: path.to_vec(),
@@ -314,12 +311,13 @@ impl FileTarget {
         let parent =
             std::fs::canonicalize(if parent.is_empty() { "/" } else { parent }).context("open", path)?;
         let parent = Handle::open_directory(&parent).context("open", path)?;
+        let former = parent.file(name.as_bytes()).context("open", path)?;
         Ok(FileTarget {
             wanted,
             path: path.as_bytes().to_vec(),
             parent,
             name: name.as_bytes().to_vec(),
-            overwrite: true,
+            former: Some(former),
         })
     }
 
@@ -336,6 +334,6 @@ impl FileTarget {
                     .to_owned(),
             });
         }
-        Ok(FileTarget { wanted, path, parent, name: name.to_vec(), overwrite: false })
+        Ok(FileTarget { wanted, path, parent, name: name.to_vec(), former: None })
     }
 }

@@ -16,6 +16,7 @@ mod support;
 mod bad_input;
 mod commands;
 mod comparison;
+mod concurrency;
 mod containers;
 mod crash;
 mod extraction;

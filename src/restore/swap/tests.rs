@@ -7,7 +7,6 @@ use std::path::Path;
 
 use super::*;
 use crate::observer::Run;
-use crate::restore::RestoreOptions;
 use crate::restore::target::DirTarget;
 
 const ACL: &[u8] =
@@ -59,7 +58,7 @@ fn open(root: &Path) -> DirTarget {
     let path = root.as_os_str().as_encoded_bytes();
     let handle = Handle::open_directory(root).unwrap();
     let run = Run::default();
-    DirTarget::open(0, handle, path, &[], Vec::new(), &RestoreOptions::default(), &run).unwrap()
+    DirTarget::open(0, handle, path, &[], Vec::new(), &run).unwrap()
 }
 
 /// Stages other content; `p/r` is not in it.
