@@ -10,6 +10,9 @@ use crate::time::Time;
 /// Files of this size are asked for holes even when they take up as much space as they should.
 const ALWAYS_ASK: u64 = 64 << 10;
 
+/// What a read copies as one, in bytes.
+const PAGE: u64 = 4096;
+
 const SHRUNK: &str = "it became shorter while it was read: what is missing was stored as zeros";
 const GREW: &str = "it grew while it was read: what came behind its former size was left out";
 const CHANGED: &str = "it changed while it was read: what was stored may be a mixture";
@@ -67,9 +70,14 @@ impl Source {
     /// Reads all extents to the end of `buffer`; says what has changed meanwhile.
     pub(super) fn read_all(&self, buffer: &mut [u8], path: &[u8]) -> Result<Option<&'static str>> {
         if self.map.is_none() {
-            // One call reads it as it is at that moment, so that its size alone can have changed.
             let (count, more) = self.file.read_whole(buffer, 0).context("read", path)?;
-            return Ok(if count < buffer.len() { Some(SHRUNK) } else { more.then_some(GREW) });
+            let shrunk = count < buffer.len();
+            // One call reads a page as it is at one moment, so that the size alone can have changed. Of more pages some may
+            // be what they were before a write, and some what they are after it.
+            if more || self.size <= PAGE {
+                return Ok(if shrunk { Some(SHRUNK) } else { more.then_some(GREW) });
+            }
+            return self.change(shrunk, path);
         }
         let data: u64 = self.extents().iter().map(|&(_, length)| length).sum();
         let mut at = buffer.len() - usize::try_from(data).unwrap_or(buffer.len());

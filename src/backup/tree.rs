@@ -19,9 +19,11 @@ use crate::fs::xattrs::is;
 use crate::fs::{Descent, FileId, Handle, Kind, Listing, ListingBuffer, Stat, mounts, space};
 use crate::name::Shown;
 use crate::snapshot::under;
+use crate::time::Time;
 use crate::volume::VolumeType;
 
 const VANISHED: &str = "it vanished before it was read: it is left out";
+const EMPTIED: &str = "it vanished while it was read: what was in it is left out";
 const REPLACED: &str = "something else took its place while it was read: it is left out";
 
 pub(super) struct Tree<'a, 'b> {
@@ -51,6 +53,8 @@ pub(super) struct Tree<'a, 'b> {
 /// The name under which a file with several names was stored.
 struct FirstName {
     name: Vec<u8>,
+    /// When the file was made: another may have got its inode since.
+    born: Option<Time>,
     /// How many other names are still to come.
     more: u64,
 }
@@ -139,10 +143,15 @@ impl<'a, 'b> Tree<'a, 'b> {
                 directory_len = path.len();
                 let mut below = spare.pop().unwrap_or_default();
                 let handle = descent.here().map_err(|source| self.failed("open", &path, source))?;
-                below
-                    .read(handle, &mut self.buffer)
-                    .map_err(|source| self.failed("list", &path[..directory_len - 1], source))?;
-                pending.push(below);
+                match below.read(handle, &mut self.buffer) {
+                    Ok(()) => pending.push(below),
+                    // It was removed after it was opened.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        self.warn(&path[..directory_len - 1], EMPTIED)?;
+                        pending.push(Listing::default());
+                    }
+                    Err(source) => return Err(self.failed("list", &path[..directory_len - 1], source)),
+                }
             }
         }
         Ok(())
@@ -194,7 +203,7 @@ impl<'a, 'b> Tree<'a, 'b> {
             _ => self.special(path, &handle, &stat)?,
         }
         if stat.nlink > 1 {
-            let first = FirstName { name: self.archive_name(path), more: stat.nlink - 1 };
+            let first = FirstName { name: self.archive_name(path), born: stat.born, more: stat.nlink - 1 };
             self.links.insert(stat.id, first);
         }
         Ok(None)
@@ -235,6 +244,10 @@ impl<'a, 'b> Tree<'a, 'b> {
             Err(error)
                 if is(&error, Errno::ELOOP) || is(&error, Errno::ENOTDIR) || is(&error, Errno::ENXIO) =>
             {
+                return Ok(Opened::Changed(REPLACED));
+            }
+            // Or a device, which may not be opened here.
+            Err(_) if here.stat_name(name).is_ok_and(|now| now.kind != kind) => {
                 return Ok(Opened::Changed(REPLACED));
             }
             Err(source) => return Err(self.failed("open", path, source)),
@@ -285,7 +298,8 @@ impl<'a, 'b> Tree<'a, 'b> {
         if stat.nlink < 2 {
             return Ok(false);
         }
-        let Some(first) = self.links.get_mut(&stat.id) else { return Ok(false) };
+        let first = self.links.get_mut(&stat.id).filter(|first| first.born == stat.born);
+        let Some(first) = first else { return Ok(false) };
         first.more = first.more.saturating_sub(1);
         let is_last = first.more == 0;
         let name = first.name.clone();

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, StatxTimestamp};
 
 use crate::time::Time;
 
@@ -45,6 +45,8 @@ pub(crate) struct Stat {
     /// Bytes that are allocated on disk.
     pub(crate) allocated: u64,
     pub(crate) mtime: Time,
+    /// When it was made, where the filesystem knows.
+    pub(crate) born: Option<Time>,
     pub(crate) id: FileId,
     pub(crate) nlink: u64,
     /// Major and minor number of a device.
@@ -64,7 +66,8 @@ pub(crate) fn stat_handle(handle: impl AsFd) -> io::Result<Stat> {
 }
 
 fn stat(dir: impl AsFd, name: &[u8], flags: AtFlags) -> io::Result<Stat> {
-    let found = rustix::fs::statx(dir, name, flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?;
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
+    let found = rustix::fs::statx(dir, name, flags, wanted)?;
     let mode = u32::from(found.stx_mode);
     let kind = match mode & 0o170_000 {
         0o100_000 => Kind::File,
@@ -76,6 +79,7 @@ fn stat(dir: impl AsFd, name: &[u8], flags: AtFlags) -> io::Result<Stat> {
         0o140_000 => Kind::Socket,
         other => return Err(io::Error::other(format!("a file of unknown type {other:o}"))),
     };
+    let has_born = found.stx_mask & StatxFlags::BTIME.bits() != 0;
     let has_mount = found.stx_mask & StatxFlags::MNT_ID.bits() != 0
         && found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
     Ok(Stat {
@@ -85,10 +89,15 @@ fn stat(dir: impl AsFd, name: &[u8], flags: AtFlags) -> io::Result<Stat> {
         gid: found.stx_gid,
         size: found.stx_size,
         allocated: found.stx_blocks.saturating_mul(512),
-        mtime: Time { secs: found.stx_mtime.tv_sec, nanos: found.stx_mtime.tv_nsec },
+        mtime: time(&found.stx_mtime),
+        born: has_born.then(|| time(&found.stx_btime)),
         id: FileId { dev: (found.stx_dev_major, found.stx_dev_minor), ino: found.stx_ino },
         nlink: u64::from(found.stx_nlink),
         device: (found.stx_rdev_major, found.stx_rdev_minor),
         mount: has_mount.then_some(found.stx_mnt_id),
     })
+}
+
+fn time(found: &StatxTimestamp) -> Time {
+    Time { secs: found.tv_sec, nanos: found.tv_nsec }
 }

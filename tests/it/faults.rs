@@ -87,7 +87,7 @@ fn strace(
 }
 
 /// The number of one that this process may use.
-fn a_processor() -> String {
+pub(crate) fn a_processor() -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
     allowed.trim().split(['-', ',']).next().unwrap().to_owned()

@@ -23,6 +23,7 @@ mod extraction;
 mod faults;
 mod history;
 mod hostile;
+mod in_use;
 mod kills;
 mod namespaces;
 mod others;
