@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result};
-use crate::fs::Handle;
 use crate::fs::xattrs::is;
+use crate::fs::{Handle, Kind};
 use crate::name::Shown;
 use crate::observer::Run;
 
@@ -23,6 +23,21 @@ pub(crate) enum Mode {
 /// Locks what `handle` has open, and waits up to `timeout`, saying so once. On a filesystem without locks it
 /// warns and goes on.
 pub(crate) fn lock(handle: &Handle, mode: Mode, what: &Shown, timeout: Duration, run: &Run) -> Result<()> {
+    if try_lock(handle, mode, what, timeout, run)? {
+        return Ok(());
+    }
+    Err(Error::Volume {
+        action: "lock",
+        volume: what.clone(),
+        reason: format!(
+            "another run still uses it after {} s: wait for that one, or give it longer with --lock-timeout",
+            timeout.as_secs()
+        ),
+    })
+}
+
+/// Whether the lock could be had.
+fn try_lock(handle: &Handle, mode: Mode, what: &Shown, timeout: Duration, run: &Run) -> Result<bool> {
     let start = Instant::now();
     let mut said = false;
     loop {
@@ -31,11 +46,11 @@ pub(crate) fn lock(handle: &Handle, mode: Mode, what: &Shown, timeout: Duration,
             Mode::Exclusive => handle.as_file().try_lock(),
         };
         match tried {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(true),
             Err(TryLockError::Error(error)) if lacks_locks(&error) => {
                 let reason = "this filesystem has no locks: nothing else may use it until this run is done";
                 run.warn(what.to_string().as_bytes(), reason)?;
-                return Ok(());
+                return Ok(true);
             }
             Err(TryLockError::Error(source)) => {
                 return Err(Error::Io { action: "lock", path: what.clone(), source });
@@ -43,14 +58,7 @@ pub(crate) fn lock(handle: &Handle, mode: Mode, what: &Shown, timeout: Duration,
             Err(TryLockError::WouldBlock) => {}
         }
         if start.elapsed() >= timeout {
-            return Err(Error::Volume {
-                action: "lock",
-                volume: what.clone(),
-                reason: format!(
-                    "another run still uses it after {} s: wait for that one, or give it longer with --lock-timeout",
-                    timeout.as_secs()
-                ),
-            });
+            return Ok(false);
         }
         if !said {
             said = true;
@@ -63,6 +71,8 @@ pub(crate) fn lock(handle: &Handle, mode: Mode, what: &Shown, timeout: Duration,
 
 /// Locks several like [`lock`], in an order that depends on nothing but what they are: of two runs that need the same ones
 /// neither waits for one that the other has while that waits for it.
+///
+/// A file is only read with a warning where it stays locked: it may be that the program whose file it is keeps it so.
 pub(crate) fn lock_all<'a>(
     handles: impl IntoIterator<Item = (&'a Handle, Shown)>,
     mode: Mode,
@@ -71,11 +81,20 @@ pub(crate) fn lock_all<'a>(
 ) -> Result<()> {
     let mut order = Vec::new();
     for (handle, what) in handles {
-        let id = handle.stat().context("look at", what.clone())?.id;
-        order.push(((id.dev, id.ino), handle, what));
+        let stat = handle.stat().context("look at", what.clone())?;
+        order.push(((stat.id.dev, stat.id.ino), stat.kind, handle, what));
     }
     order.sort_by_key(|(id, ..)| *id);
-    order.iter().try_for_each(|(_, handle, what)| lock(handle, mode, what, timeout, run))
+    order.iter().try_for_each(|(_, kind, handle, what)| {
+        if (mode, *kind) != (Mode::Shared, Kind::File) {
+            return lock(handle, mode, what, timeout, run);
+        }
+        if !try_lock(handle, mode, what, timeout, run)? {
+            let reason = "another program keeps it locked: what was stored may be a mixture";
+            run.warn(what.to_string().as_bytes(), reason)?;
+        }
+        Ok(())
+    })
 }
 
 fn lacks_locks(error: &io::Error) -> bool {

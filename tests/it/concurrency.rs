@@ -408,7 +408,9 @@ fn a_file_that_is_a_volume_is_not_stored_while_it_is_overwritten_nor_the_other_w
         let refused = |run: Run| run.exits(1).says(&[text(&file), "another run still uses it"]);
 
         let restore = stopped_midway(s, &["restore"], || overwrite(b'0'), || ends(&file) == *b"10");
-        refused(s.run(["backup", "--lock-timeout", "0"]));
+        let locked = "another program keeps it locked";
+        s.run(["backup", "--lock-timeout", "0", "--strict"]).exits(1).says(&[text(&file), locked]);
+        s.run(["backup", "--lock-timeout", "0", "--prefix", "mixture"]).ok().says(&[text(&file), locked]);
         refused(s.run(["restore", "--lock-timeout", "0"]));
         signal(&restore, Signal::SIGCONT);
         assert!(restore.wait_with_output().unwrap().status.success());
