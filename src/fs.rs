@@ -16,6 +16,8 @@ macro_rules! recorded {
     }};
 }
 
+use std::io;
+
 pub(crate) mod acl;
 pub(crate) mod clone;
 pub(crate) mod descent;
@@ -37,3 +39,13 @@ pub(crate) use file::StoreFile;
 pub(crate) use handle::Handle;
 pub(crate) use listing::{Listing, ListingBuffer};
 pub(crate) use stat::{FileId, Kind, Stat};
+
+/// Makes a call again as long as a signal interrupts it, which a file server may let happen to any that opens or asks.
+pub(crate) fn uninterrupted<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
+    loop {
+        match call().map_err(E::into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 
 use crate::fs::Handle;
+use crate::fs::space::filesystem_type;
 use crate::fs::xattrs::is;
 
 /// What offsets and lengths must be multiples of, in bytes. A filesystem with larger blocks refuses some.
@@ -21,7 +22,7 @@ const SHARING_MAGIC: [u64; 5] = [0x5846_5342, 0x9123_683e, 0xca45_1a4e, 0x7461_6
 /// Whether it is worth a try to clone from one file to the other: both lie on filesystems of a kind that may be able
 /// to. (A Btrfs subvolume has a device number of its own, so that these do not tell whether it is the same.)
 pub(crate) fn may_share(one: &Handle, other: &Handle) -> bool {
-    let kind = |handle: &Handle| rustix::fs::fstatfs(handle).ok().map(|found| found.f_type.cast_unsigned());
+    let kind = |handle: &Handle| filesystem_type(handle).ok();
     kind(one).is_some_and(|one| SHARING_MAGIC.contains(&one)) && kind(one) == kind(other)
 }
 

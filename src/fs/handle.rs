@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use filetime::FileTime;
-use nix::dir::Dir;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, futimens, makedev, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
@@ -18,6 +17,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, linkat, symlinkat, unlinkat
 use rustix::fs::RenameFlags;
 
 use crate::fs::stat::{Kind, Stat, stat_at, stat_handle};
+use crate::fs::{Listing, ListingBuffer, uninterrupted};
 use crate::time::Time;
 
 const COMMON: OFlag = OFlag::O_CLOEXEC.union(OFlag::O_NOFOLLOW).union(OFlag::O_NOCTTY);
@@ -93,7 +93,7 @@ impl Handle {
     }
 
     fn open(dir: impl AsFd, name: &[u8], flags: OFlag) -> io::Result<Self> {
-        let fd = openat(dir, name, flags | COMMON, Mode::empty())?;
+        let fd = uninterrupted(|| openat(&dir, name, flags | COMMON, Mode::empty()))?;
         Ok(Handle { file: File::from(fd), path_only: flags.contains(OFlag::O_PATH) })
     }
 
@@ -123,19 +123,10 @@ impl Handle {
 
     /// The names in a directory, without `.` and `..`, sorted by their bytes.
     pub(crate) fn names(&self) -> io::Result<Vec<Vec<u8>>> {
-        // A new open file, because a directory stream moves the position of the one that it is given.
-        let mut stream =
-            Dir::openat(self, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | COMMON, Mode::empty())?;
-        let mut names = Vec::new();
-        for entry in stream.iter() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(name.to_vec());
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
+        // A new open file, because listing moves the position of the one that it is done with.
+        let mut listing = Listing::default();
+        listing.read(&self.directory(b".")?, &mut ListingBuffer::default())?;
+        Ok(listing.into_names())
     }
 
     /// Where a symbolic link leads, for a handle on the link itself.
@@ -173,7 +164,8 @@ impl Handle {
     pub(crate) fn create_file_with(&self, name: &[u8], permissions: u32) -> io::Result<Self> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | COMMON;
         let mode = Mode::from_bits_truncate(permissions & 0o777);
-        let fd = recorded!(self, Call::create(self, name)?, openat(self, name, flags, mode))?;
+        let make = || uninterrupted(|| openat(self, name, flags, mode));
+        let fd = recorded!(self, Call::create(self, name)?, make())?;
         Ok(Handle { file: File::from(fd), path_only: false })
     }
 

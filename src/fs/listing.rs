@@ -74,6 +74,11 @@ impl Listing {
         self.names.retain(|name| keep(name.of(bytes)));
     }
 
+    /// All names.
+    pub(crate) fn into_names(self) -> Vec<Vec<u8>> {
+        self.names.iter().map(|name| name.of(&self.bytes).to_vec()).collect()
+    }
+
     /// The next name, with its kind where the filesystem gave one.
     pub(crate) fn take(&mut self) -> Option<(&[u8], Option<Kind>)> {
         let name = *self.names.get(self.taken)?;

@@ -47,6 +47,7 @@ fn try_lock(handle: &Handle, mode: Mode, what: &Shown, timeout: Duration, run: &
         };
         match tried {
             Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(TryLockError::Error(error)) if lacks_locks(&error) => {
                 let reason = "this filesystem has no locks: nothing else may use it until this run is done";
                 run.warn(what.to_string().as_bytes(), reason)?;

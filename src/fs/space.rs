@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::fs::Handle;
+use crate::fs::{Handle, uninterrupted};
 
 /// `f_type` of ext2, ext3 and ext4.
 const EXT_MAGIC: u64 = 0xef53;
@@ -23,11 +23,11 @@ pub(crate) struct Space {
 }
 
 pub(crate) fn space(handle: &Handle) -> io::Result<Space> {
-    let found = rustix::fs::fstatvfs(handle)?;
+    let found = uninterrupted(|| rustix::fs::fstatvfs(handle))?;
     Ok(Space {
         bytes: found.f_bavail.saturating_mul(found.f_frsize),
         inodes: (found.f_files > 0).then_some(found.f_favail),
-        shares: SHARING_MAGIC.contains(&rustix::fs::fstatfs(handle)?.f_type.cast_unsigned()),
+        shares: SHARING_MAGIC.contains(&filesystem_type(handle)?),
     })
 }
 
@@ -43,5 +43,10 @@ pub(crate) fn names_in_root(root: &Handle) -> io::Result<Vec<Vec<u8>>> {
 /// Whether this is the root directory of an ext filesystem, where `lost+found` belongs to the filesystem.
 fn is_ext_root(handle: &Handle) -> io::Result<bool> {
     // EXT4_ROOT_INO is 2.
-    Ok(handle.stat()?.id.ino == 2 && rustix::fs::fstatfs(handle)?.f_type.cast_unsigned() == EXT_MAGIC)
+    Ok(handle.stat()?.id.ino == 2 && filesystem_type(handle)? == EXT_MAGIC)
+}
+
+/// The number by which the kernel knows a kind of filesystem (`f_type` of `statfs(2)`).
+pub(crate) fn filesystem_type(handle: &Handle) -> io::Result<u64> {
+    Ok(uninterrupted(|| rustix::fs::fstatfs(handle))?.f_type.cast_unsigned())
 }
