@@ -4,6 +4,8 @@
 
 use std::io;
 
+use nix::errno::Errno;
+
 use crate::fs::ids::Namespace;
 use crate::name::Shown;
 
@@ -145,13 +147,19 @@ pub fn chain(error: &Error) -> String {
 
 /// What helps against an error of the system, whatever was being done.
 fn way_out(source: &io::Error) -> Option<&'static str> {
+    let errno = Errno::from_raw(source.raw_os_error().unwrap_or(0));
     match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some("make room on that filesystem"),
+        io::ErrorKind::StorageFull => Some("make room on that filesystem"),
+        io::ErrorKind::QuotaExceeded => Some("make room in that quota, or raise it"),
+        io::ErrorKind::FileTooLarge => {
+            Some("that filesystem, or the limit that `ulimit -f` shows, takes no larger file")
+        }
+        io::ErrorKind::OutOfMemory => Some("give the container, or the machine, more memory"),
         io::ErrorKind::ReadOnlyFilesystem => Some("mount it without `:ro`"),
         io::ErrorKind::CrossesDevices => {
             Some("a part of the volume is a filesystem or subvolume of its own: restore with --in-place")
         }
-        io::ErrorKind::PermissionDenied if source.raw_os_error() == Some(nix::errno::Errno::EPERM as i32) => {
+        io::ErrorKind::PermissionDenied if errno == Errno::EPERM => {
             Some(
                 "run as root, with `--cap-add FOWNER` where capabilities were dropped, and see with `lsattr` whether it is \
                  immutable",
@@ -162,7 +170,12 @@ fn way_out(source: &io::Error) -> Option<&'static str> {
                 "run as a user that may, or as root, with `--cap-add DAC_OVERRIDE` where capabilities were dropped",
             ))
         }
-        _ => None,
+        _ => match errno {
+            Errno::EIO => Some("its disk or its file server fails: look at what `dmesg` says"),
+            Errno::EMFILE => Some("let it open more files, with `docker run --ulimit nofile=1024`"),
+            Errno::ENFILE => Some("the whole machine may not open more: raise `fs.file-max` with `sysctl`"),
+            _ => None,
+        },
     }
 }
 
