@@ -15,6 +15,7 @@ mod overwrite;
 mod parts;
 mod pass;
 mod pins;
+mod spare;
 mod staged;
 mod survey;
 mod swap;
@@ -35,6 +36,7 @@ use crate::fs::lock::{self, Mode};
 use crate::fs::{FileId, Handle};
 use crate::name::Shown;
 use crate::observer::{Phase, Run, Warning};
+use crate::restore::spare::Spare;
 use crate::restore::survey::Survey;
 use crate::restore::target::{DirTarget, FileTarget, Into};
 use crate::restore::wanted::{Wanted, choose, narrow, want};
@@ -148,6 +150,7 @@ struct Job<'a> {
     /// The one path inside the one wanted volume that is to be restored.
     only: Option<Vec<u8>>,
     survey: Survey,
+    spare: Spare,
     options: &'a RestoreOptions,
     run: &'a Run<'a>,
 }
@@ -168,7 +171,8 @@ pub fn restore(config: &Config, options: &RestoreOptions, run: &Run) -> Result<R
     // The volume itself is all of it.
     let only = only.filter(|only| !only.is_empty());
     let survey = Survey::read(&reader, snapshot, &wanted, only.as_deref())?;
-    let job = Job { config, reader: &reader, snapshot, wanted: &wanted, only, survey, options, run };
+    let spare = Spare::of(&reader)?;
+    let job = Job { config, reader: &reader, snapshot, wanted: &wanted, only, survey, spare, options, run };
 
     let mut warnings = Warnings::default();
     let mut changes = Vec::new();

@@ -158,7 +158,7 @@ pub(super) fn workers() -> usize {
 }
 
 impl<'r> Crew<'r> {
-    /// Starts so many threads in `scope`; without any, the caller's does all the work.
+    /// Starts up to so many threads in `scope`; without any, the caller's does all the work.
     pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         workers: usize,
@@ -169,11 +169,14 @@ impl<'r> Crew<'r> {
         'r: 'scope,
     {
         let shared = Arc::new(Shared::default());
-        for _ in 0..workers {
+        let start = |_: &usize| {
             let mut worker = Worker::new(Arc::clone(reader), run, Arc::clone(&shared.idle));
             let shared = Arc::clone(&shared);
-            scope.spawn(move || work(&shared, &mut worker));
-        }
+            let thread = std::thread::Builder::new().name("restorer".to_owned());
+            thread.spawn_scoped(scope, move || work(&shared, &mut worker)).is_ok()
+        };
+        // Where the system gives no more threads, fewer will do.
+        let workers = (0..workers).take_while(start).count();
         Crew {
             shared,
             reader: Arc::clone(reader),

@@ -37,7 +37,7 @@ pub(super) fn restore(
     let mut cleared = false;
     fill(job, dirs, &stages, &mut cleared, warnings).map_err(|error| {
         let error = prepared.put_back(error);
-        if cleared { incomplete(error) } else { unmark(dirs, &stages, error) }
+        if cleared { incomplete(error) } else { unmark(job, dirs, &stages, error) }
     })?;
     let written = (|| {
         if !early {
@@ -65,7 +65,8 @@ fn incomplete(error: Error) -> Error {
 }
 
 /// Takes back the marks: nothing was cleared.
-fn unmark(dirs: &[DirTarget], stages: &[Stage], mut error: Error) -> Error {
+fn unmark(job: &Job, dirs: &[DirTarget], stages: &[Stage], mut error: Error) -> Error {
+    job.spare.release();
     for (dir, stage) in dirs.iter().zip(stages) {
         if let Err(undo) = stage.remove(dir.mtime, dir.cleared.is_some()) {
             let state = "nothing was cleared, and the next restore removes what is left".to_owned();
@@ -79,9 +80,9 @@ fn unmark(dirs: &[DirTarget], stages: &[Stage], mut error: Error) -> Error {
 fn make_stages(job: &Job, dirs: &[DirTarget]) -> Result<Vec<Stage>> {
     let mut stages = Vec::new();
     for dir in dirs {
-        match dir.make_stage(&job.survey.volumes[dir.wanted].staging_names) {
+        match dir.make_stage(&job.survey.volumes[dir.wanted].staging_names, &job.spare) {
             Ok(stage) => stages.push(stage),
-            Err(error) => return Err(unmark(dirs, &stages, error)),
+            Err(error) => return Err(unmark(job, dirs, &stages, error)),
         }
     }
     Ok(stages)
@@ -98,6 +99,8 @@ fn fill(
     let mut destinations = Vec::new();
     for (dir, stage) in dirs.iter().zip(stages) {
         mark(stage).context("write the mark of a cleared volume in", &dir.path)?;
+        // From here on there is nothing to put back.
+        job.spare.release();
         clear(dir, stage, cleared)?;
         let extractor =
             Extractor::new(&dir.root, &dir.path, job.options.no_owner, dir.pins.clone(), job.run)?;

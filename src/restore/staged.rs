@@ -10,7 +10,7 @@ use crate::restore::overwrite::Source;
 use crate::restore::pass::{self, Destination};
 use crate::restore::pins::Pins;
 use crate::restore::swap::{Plan, Stage, after_undo};
-use crate::restore::target::{DirTarget, FileTarget, Need, check_space};
+use crate::restore::target::{DirTarget, FileTarget, Need, STAGED, check_space};
 use crate::snapshot::manifest::Warnings;
 use crate::staging::{self, NEW};
 
@@ -23,7 +23,9 @@ pub(super) fn restore(
     let needs: Vec<Need> = dirs.iter().map(|dir| need(job, dir)).collect();
     check_space(&needs)?;
     let mut stages = Vec::new();
-    match stage_and_swap(job, dirs, files, &mut stages, warnings) {
+    let swapped = stage_and_swap(job, dirs, files, &mut stages, warnings);
+    job.spare.release();
+    match swapped {
         Ok(files) => {
             finish(job.run, &stages, warnings)?;
             files.finish(job, warnings)
@@ -65,7 +67,7 @@ fn extract(
 ) -> Result<Vec<Source>> {
     let mut destinations = Vec::new();
     for dir in dirs {
-        let stage = dir.make_stage(&job.survey.volumes[dir.wanted].staging_names)?;
+        let stage = dir.make_stage(&job.survey.volumes[dir.wanted].staging_names, &job.spare)?;
         let opened = stage.staging.directory(NEW).context("open the staging directory in", &dir.path);
         stages.push(stage);
         let extractor = Extractor::new(&opened?, &dir.path, job.options.no_owner, Pins::default(), job.run)?;
@@ -94,6 +96,7 @@ fn swap(
         files.write(job, sources, warnings)
     };
     let Err(error) = forward() else { return Ok(files) };
+    job.spare.release();
     let mut error = files.put_back(error);
     for stage in stages[..marked].iter().rev() {
         let is_marked = stage.staging.find(staging::SWAPPING).is_ok_and(|found| found.is_some());
@@ -142,12 +145,7 @@ fn abandon(dirs: &[DirTarget], stages: &[Stage], error: Error) -> Error {
         if let Err(undo) = stage.remove(dir.mtime, dir.cleared.is_some())
             && !matches!(error, Error::Undo { .. })
         {
-            error = Error::Undo {
-                what: Box::new(error),
-                undo: Box::new(undo),
-                state: "the volumes have their former content, and the next restore removes what was staged"
-                    .to_owned(),
-            };
+            error = Error::Undo { what: Box::new(error), undo: Box::new(undo), state: STAGED.to_owned() };
         }
     }
     // A staging directory that could not even be filled.
@@ -161,6 +159,7 @@ fn abandon(dirs: &[DirTarget], stages: &[Stage], error: Error) -> Error {
 mod tests {
     use super::*;
     use crate::fs::Handle;
+    use crate::restore::spare::Spare;
 
     #[test]
     fn a_mark_that_cannot_be_removed_keeps_no_other_volume_from_being_completed() {
@@ -172,7 +171,7 @@ mod tests {
             let root = Handle::open_directory(folder.path()).unwrap();
             let path = folder.path().as_os_str().as_encoded_bytes();
             let target = DirTarget::open(0, root, path, &[], Vec::new(), &run).unwrap();
-            let stage = target.make_stage(&[]).unwrap();
+            let stage = target.make_stage(&[], &Spare::default()).unwrap();
             let plan = stage.plan(&Pins::default(), None, false).unwrap();
             stage.mark(&plan).unwrap();
             stage.swap(&plan, &mut |_, reason| panic!("{reason}")).unwrap();

@@ -11,10 +11,15 @@ use crate::fs::{Descent, FileId, Handle, Kind, StoreFile, space};
 use crate::name::Shown;
 use crate::observer::Run;
 use crate::restore::pins::Pins;
+use crate::restore::spare::Spare;
 use crate::restore::swap::Stage;
 use crate::snapshot::{Snapshot, SnapshotVolume};
 use crate::staging;
 use crate::time::Time;
+
+/// How things are when what was staged cannot be removed.
+pub(super) const STAGED: &str =
+    "the volumes have their former content, and the next restore removes what was staged";
 
 /// A directory whose content is to be exchanged.
 #[derive(Debug)]
@@ -95,29 +100,35 @@ impl DirTarget {
 
     /// Makes the staging directory, or takes over the one that marks the volume as cleared. `taken` are the names
     /// that the snapshot has at the volume's root.
-    pub(super) fn make_stage(&self, taken: &[Vec<u8>]) -> Result<Stage> {
+    pub(super) fn make_stage(&self, taken: &[Vec<u8>], spare: &Spare) -> Result<Stage> {
         let index = match self.cleared {
             Some(index) => index,
-            None => self.make_staging(taken)?,
+            None => self.make_staging(taken, spare)?,
         };
         let new = |stage: Stage| {
             let made = stage.staging.make_directory(staging::NEW, 0o700);
             made.context("create the staging directory in", &self.path).map(|()| stage)
         };
-        self.stage(index).and_then(new).inspect_err(|_| {
-            if self.cleared.is_none() {
-                self.give_up(&staging::name(index));
-            }
+        self.stage(index).and_then(new).map_err(|error| match self.cleared {
+            None => self.give_up(&staging::name(index), spare, error),
+            Some(_) => error,
         })
     }
 
-    /// Removes a staging directory that could not be filled; what failed first is what matters.
-    fn give_up(&self, name: &[u8]) {
-        let _ = crate::fs::remove::remove_tree(&self.root, name, &self.in_use);
-        let _ = self.root.set_mtime(self.mtime);
+    /// Removes a staging directory that could not be filled because of `error`.
+    fn give_up(&self, name: &[u8], spare: &Spare, error: Error) -> Error {
+        spare.release();
+        let removed = crate::fs::remove::remove_tree(&self.root, name, &self.in_use);
+        let undone = removed.and_then(|()| self.root.set_mtime(self.mtime));
+        match undone.context("remove the staging directory in", &self.path) {
+            Ok(()) => error,
+            Err(undo) => {
+                Error::Undo { what: Box::new(error), undo: Box::new(undo), state: STAGED.to_owned() }
+            }
+        }
     }
 
-    fn make_staging(&self, taken: &[Vec<u8>]) -> Result<usize> {
+    fn make_staging(&self, taken: &[Vec<u8>], spare: &Spare) -> Result<usize> {
         // Changes nothing, and tells whether the root's metadata may be set: after the swap it would be too late.
         self.root.set_mtime(self.mtime).map_err(|source| self.refused(source))?;
         for (index, name) in staging::names().enumerate() {
@@ -140,8 +151,7 @@ impl DirTarget {
                 staging.sync()
             };
             if let Err(source) = fill() {
-                self.give_up(&name);
-                return Err(self.refused(source));
+                return Err(self.give_up(&name, spare, self.refused(source)));
             }
             return Ok(index);
         }

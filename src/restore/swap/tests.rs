@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::*;
 use crate::observer::Run;
+use crate::restore::spare::Spare;
 use crate::restore::target::DirTarget;
 
 const ACL: &[u8] =
@@ -63,7 +64,7 @@ fn open(root: &Path) -> DirTarget {
 
 /// Stages other content; `p/r` is not in it.
 fn stage(root: &Path) -> Stage {
-    let stage = open(root).make_stage(&[]).unwrap();
+    let stage = open(root).make_stage(&[], &Spare::default()).unwrap();
     let new = root.join(".snapshotter-staging/new");
     for path in ["a/now/a/directory", "b", "fresh", "p/x", "p/q/new", "p/q/pinned"] {
         write(&new, path, "new");
