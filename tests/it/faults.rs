@@ -1,158 +1,106 @@
-//! Every system call that a command makes fails once, and the command is killed at every one that changes
-//! something: the archive and the volumes are then as they were, or new, or the message says what they are, and
-//! the next command knows what to do.
+//! Every system call that a command makes fails once in every way that it can, and the command is killed at every one
+//! that changes something: the archive and the volumes are then as they were, or new, or the message says what they
+//! are, nothing is left open, and the next command knows what to do. What comes of which error is a table in
+//! docs/reliability.md.
 //!
-//! One run is traced to learn the calls. Those before the configuration is opened are the loader's; each of the
-//! others is struck in a run of its own, by its number among those of its name. That number counts in each thread for
-//! itself, so these runs have one processor, and with that no other threads: the same calls, all made by one. What
-//! becomes of an error in another thread is tried with calls that the loader does not make.
+//! One run is traced to learn the calls; each of them is struck in runs of its own, by its number among those of its
+//! name and its thread. That these numbers are the same in each run, the runs have one processor, and with that no
+//! workers: the same calls, all made by one thread. What becomes of an error in another thread is tried apart.
+//!
+//! `SNAPSHOTTER_FAULTS=all` strikes each call in every way, and writes the table; otherwise each is struck in one way, in
+//! turn. With any other value of the variable, that is what is written.
+
+mod errors;
+mod limits;
+mod table;
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::process::Command;
+use std::thread;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use crate::bad_input::assert_refused;
 use crate::support::sandbox::text;
 use crate::support::torture::pattern;
+use crate::support::tracer::{Call, How, Strike, trace};
 use crate::support::{Picture, Run, Sandbox, Tree, need, sandboxed, tool};
+use errors::{fails_too, hows};
+use table::Table;
 
-/// The calls that change a file or make sure that it stays changed; `openat` only where it makes one.
-const CHANGES: &str = "fallocate,fchmod,fchmodat,fchownat,fdatasync,fremovexattr,fsetxattr,fsync,ftruncate,\
-    linkat,mkdirat,mknodat,openat,pwrite64,renameat2,setxattr,symlinkat,syncfs,unlinkat,utimensat";
+const COMMANDS: [&[&str]; 3] = [&["backup"], &["restore"], &["restore", "--in-place"]];
 
-/// The calls that only look. To be killed at one is to be killed at the next that changes something.
-const LOOKS: &str = "fgetxattr,flistxattr,flock,fstatfs,getdents64,getxattr,listxattr,lseek,\
-    newfstatat,pread64,readlinkat,statx";
+/// The calls that change a file or make sure that it stays changed. To be killed at one that only looks is to be killed
+/// at the next of these.
+const CHANGES: [&str; 20] = [
+    "fallocate",
+    "fchmod",
+    "fchmodat",
+    "fchownat",
+    "fdatasync",
+    "fremovexattr",
+    "fsetxattr",
+    "fsync",
+    "ftruncate",
+    "ioctl FICLONERANGE",
+    "linkat",
+    "mkdirat",
+    "mknodat",
+    "openat O_CREAT",
+    "pwrite64",
+    "renameat2",
+    "symlinkat",
+    "syncfs",
+    "unlinkat",
+    "utimensat",
+];
 
-/// A restore that was not undone says so in one of these ways.
-const TOLD: [&str; 4] = ["putting it back failed", "was restored", "incomplete", "directories are restored"];
+/// An error after which not everything is as it was says so in one of these ways.
+const TOLD: [&str; 8] = [
+    "putting it back failed",
+    "may or may not",
+    "the snapshot was appended",
+    "is in the archive, but",
+    "was restored",
+    "directories are restored",
+    "is complete, but",
+    "incomplete",
+];
 
 const NONE: [&str; 0] = [];
-const RESTORES: [&[&str]; 2] = [&["restore"], &["restore", "--in-place"]];
-const KILL: &str = "signal=KILL";
 
-/// What happens to one call: `how` is as strace wants it.
-struct Fault {
-    call: String,
-    number: usize,
-    how: &'static str,
-    traced: String,
-    processors: Processors,
-}
+/// So many failures are enough to look at.
+const FEW: usize = 5;
 
+/// Which filesystem archive and volumes lie on.
 #[derive(Clone, Copy, PartialEq)]
-enum Processors {
-    One,
-    All,
+enum Place {
+    /// One in memory, since a sync of a disk may take a while.
+    Tmpfs,
+    /// One that clones.
+    Xfs,
 }
 
-impl Fault {
-    fn strike(&self, s: &Sandbox, args: &[&str]) -> Run {
-        let inject = format!("inject={}:{}:when={}", self.call, self.how, self.number);
-        // The faster way knows no signals.
-        let options = ["-e", &inject, "--seccomp-bpf"];
-        let options = if self.how == KILL { &options[..2] } else { &options };
-        let (run, trace) = strace(s, self.processors, &self.call, options, args);
-        // Which thread makes which call differs from run to run.
-        let struck = run.code().is_none() || trace.contains("(INJECTED)");
-        assert!(struck || self.processors == Processors::All, "nothing was struck\n{run}");
-        run
+/// Makes the program run on one processor, or on all of this machine.
+fn processors(one: bool) {
+    let this = Pid::from_raw(0);
+    let all = sched_getaffinity(Pid::from_raw(std::process::id().cast_signed())).unwrap();
+    let mut set = all;
+    if one {
+        let first = (0..CpuSet::count()).find(|&number| all.is_set(number).unwrap()).unwrap();
+        set = CpuSet::new();
+        set.set(first).unwrap();
     }
+    sched_setaffinity(this, &set).unwrap();
 }
 
-/// Runs the program and gives what strace wrote, which is not left in the sandbox.
-fn strace(
-    s: &Sandbox,
-    processors: Processors,
-    calls: &str,
-    options: &[&str],
-    args: &[&str],
-) -> (Run, String) {
-    let (log, calls) = (s.path("trace"), format!("trace={calls}"));
-    let mut command = match processors {
-        Processors::All => Command::new("strace"),
-        Processors::One => {
-            let mut taskset = Command::new("taskset");
-            taskset.args(["-c", &a_processor(), "strace"]);
-            taskset
-        }
-    };
-    command.args(["-f", "-qq", "-o", text(&log), "-e", &calls]).args(options);
-    command.arg(assert_cmd::cargo::cargo_bin!("snapshotter")).args(args);
-    let result = (s.run_as(command), fs::read_to_string(&log).unwrap());
-    fs::remove_file(log).unwrap();
-    result
-}
-
-/// The number of one that this process may use.
-pub(crate) fn a_processor() -> String {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
-    allowed.trim().split(['-', ',']).next().unwrap().to_owned()
-}
-
-/// A fault for each call that a command's main thread makes after it has opened the configuration.
-fn faults(s: &Sandbox, args: &[&str], kill: bool) -> Vec<Fault> {
-    let processors = Processors::One;
-    let (run, trace) = strace(s, processors, &format!("{CHANGES},{LOOKS}"), &[], args);
-    run.ok();
-    let (mut numbers, mut started, mut all) = (HashMap::new(), false, Vec::new());
-    let (main, _) = trace.split_once(' ').unwrap();
-    let calls = trace.lines().filter_map(|line| line.strip_prefix(main)).map(str::trim_start);
-    // The rest of a call during which another thread made one starts with `<`.
-    for traced in calls.filter(|line| !line.starts_with('<')) {
-        let call = traced.split('(').next().unwrap();
-        let number = *numbers.entry(call).and_modify(|number| *number += 1).or_insert(1);
-        started |= call == "openat" && traced.contains(text(&s.config()));
-        let changes = CHANGES.split(',').any(|name| name == call);
-        let hows: &[_] = match call {
-            _ if !started => &[],
-            "openat" if kill && !traced.contains("O_CREAT") => &[],
-            _ if kill && changes => &[KILL],
-            _ if kill => &[],
-            "pwrite64" | "fdatasync" => &["error=EIO", "error=ENOSPC"],
-            _ => &["error=EIO"],
-        };
-        all.extend(hows.iter().map(|how| Fault {
-            call: call.into(),
-            number,
-            how,
-            traced: traced.into(),
-            processors,
-        }));
-    }
-    assert!(all.len() > 10, "few calls were traced:\n{trace}");
-    all
-}
-
-/// Strikes each call of a command, checks what that did, given the volumes as they were before, and then that the
-/// command works again. Names each fault after which that panics; a few of them are enough.
-fn strike_each(args: &[&str], kill: bool, check: fn(&Stored, &Volumes, &Run)) {
-    if !need("strace") || !need("taskset") {
-        return;
-    }
-    sandboxed(|s| {
-        let stored = Stored::new(s);
-        let strike = |fault: &Fault| {
-            let old = stored.prepare(args);
-            check(&stored, &old, &fault.strike(s, args));
-            s.run(args).ok();
-            assert_eq!(differences(&stored.good, &volumes(s.root())), NONE);
-            assert!(stored.archive_is_as_before() || differences(&stored.good, &stored.last()).is_empty());
-            assert_eq!(fs::read_dir(s.root()).unwrap().count(), 4, "something is left");
-        };
-        stored.prepare(args);
-        let all = faults(s, args, kill);
-        let failed = all.iter().filter_map(|fault| {
-            let panic = catch_unwind(AssertUnwindSafe(|| strike(fault))).err()?;
-            let why = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
-            Some(format!("{} number {}, {}: {}\n{why}", fault.call, fault.number, fault.how, fault.traced))
-        });
-        let failed: Vec<_> = failed.take(5).collect();
-        assert!(failed.is_empty(), "{}", failed.join("\n\n"));
-    });
+fn everything() -> bool {
+    std::env::var("SNAPSHOTTER_FAULTS").is_ok_and(|which| which == "all")
 }
 
 /// A directory and a file.
@@ -170,12 +118,16 @@ fn differences(one: &Volumes, other: &Volumes) -> Vec<String> {
 struct Stored<'s> {
     s: &'s Sandbox,
     archive: Vec<u8>,
+    archive_seen: Picture,
     good: Volumes,
 }
 
 impl<'s> Stored<'s> {
-    fn new(s: &'s Sandbox) -> Self {
-        s.tmpfs("", "size=64m"); // A sync of a disk may take a while.
+    fn new(s: &'s Sandbox, place: Place) -> Self {
+        s.tmpfs("", if place == Place::Tmpfs { "size=64m" } else { "size=400m" });
+        if place == Place::Xfs {
+            s.filesystem("", "xfs", 320);
+        }
         let tree = Tree::at(s.path("vol")).file("a", [b'a'; 700]).owner(3, 4).mode(0o4755);
         let tree = tree.xattr("trusted.x", b"x").file("d/b", [b'b'; 5000]).hard_link("d/hard", "a");
         let tree = tree.file("d/e/big", pattern((1 << 20) + 1000)).symlink("l", "a").fifo("f");
@@ -185,12 +137,14 @@ impl<'s> Stored<'s> {
         s.configure("p", &[&volume, &s.path("file")]);
         s.init();
         s.backup();
-        Stored { s, archive: fs::read(s.archive()).unwrap(), good: volumes(s.root()) }
+        let (archive, archive_seen) = (fs::read(s.archive()).unwrap(), Picture::of(s.archive()));
+        Stored { s, archive, archive_seen, good: volumes(s.root()) }
     }
 
     /// Puts the archive back, and makes the volumes what a restore has to replace.
-    fn prepare(&self, args: &[&str]) -> Volumes {
+    fn prepare(&mut self, args: &[&str]) -> Volumes {
         fs::write(self.s.archive(), &self.archive).unwrap();
+        self.archive_seen = Picture::of(self.s.archive());
         if args[0] == "restore" {
             let volume = self.s.path("vol");
             fs::remove_dir_all(&volume).unwrap();
@@ -212,6 +166,160 @@ impl<'s> Stored<'s> {
     fn archive_is_as_before(&self) -> bool {
         fs::read(self.s.archive()).unwrap() == self.archive
     }
+
+    /// What came of a run, in the words of the table, once all is as it must be then.
+    fn outcome(&self, args: &[&str], old: &Volumes, run: &Run) -> &'static str {
+        if run.code().is_none() {
+            self.after_a_kill(args, old);
+            return "killed";
+        }
+        let is_backup = args[0] == "backup";
+        let now = volumes(self.s.root());
+        let unchanged = differences(old, &now);
+        if succeeded(run) {
+            let changed = if is_backup {
+                assert_eq!(unchanged, NONE);
+                assert_eq!(self.s.verify()["ok"], true);
+                assert!(!self.archive_is_as_before(), "{run}");
+                differences(old, &self.last())
+            } else {
+                differences(&self.good, &now)
+            };
+            if says(run, &["warning: "]) {
+                let stderr = run.stderr();
+                let warnings: Vec<&str> = stderr.lines().filter(|line| line.contains("warning: ")).collect();
+                let path = |line: &&str| line.contains(text(self.s.root()));
+                assert!(warnings.iter().all(path), "{run}");
+                return "warned";
+            }
+            assert!(changed.is_empty(), "{changed:?}\n{run}");
+            return "done";
+        }
+        let paths = [text(self.s.root()), "/proc/", "standard output", "stopped by"];
+        assert!(says(run, &paths), "no path:\n{run}");
+        if says(run, &TOLD) {
+            if is_backup {
+                assert_eq!(unchanged, NONE);
+                assert_eq!(self.s.verify()["ok"], true);
+            }
+            return if says(run, &["incomplete"]) { "incomplete" } else { "told" };
+        }
+        assert!(unchanged.is_empty(), "{unchanged:?}\n{run}");
+        let seen = self.archive_seen.differences(&Picture::of(self.s.archive()));
+        assert!(
+            self.archive_is_as_before() && seen.iter().all(|what| what.contains(": mtime: ")),
+            "{seen:?}\n{run}"
+        );
+        match () {
+            () if !seen.is_empty() => "refused but for a time",
+            () if says(run, &["stopped by"]) => "stopped",
+            () => "refused",
+        }
+    }
+
+    /// The archive has whole snapshots only; each volume is the old or the new one, or no backup takes it.
+    fn after_a_kill(&self, args: &[&str], old: &Volumes) {
+        assert!(matches!(self.s.list()["snapshots"].as_array().unwrap().len(), 1 | 2));
+        assert_eq!(self.s.verify()["ok"], true);
+        if args[0] == "backup" {
+            tool("tar", ["-tf", text(&self.s.archive())]).silent();
+            assert_eq!(differences(old, &volumes(self.s.root())), NONE);
+            assert_eq!(differences(old, &self.last()), NONE);
+            return;
+        }
+        let run = self.s.run(["backup"]);
+        if !succeeded(&run) {
+            return assert_refused(&run, &["interrupted", "restore"]);
+        }
+        // But for the time of a root in which something was made.
+        for ((mut one, old), new) in self.last().into_iter().zip(old).zip(&self.good) {
+            let differences = [old, new].map(|other| {
+                one.entries.get_mut(b"".as_slice()).unwrap().mtime = other.entry("").mtime;
+                other.differences(&one)
+            });
+            assert!(differences.iter().any(Vec::is_empty), "a mixture: {differences:?}\n{run}");
+        }
+        fs::write(self.s.archive(), &self.archive).unwrap();
+    }
+
+    /// Strikes one call, checks what that did, and then that the command works again. `None` when the call was not made.
+    fn strike(&mut self, args: &[&str], strike: &Strike) -> Option<&'static str> {
+        let old = self.prepare(args);
+        let traced = trace(&self.s.command(args), &self.s.config(), Some(strike), &fails_too);
+        traced.struck.as_ref()?;
+        let outcome = self.outcome(args, &old, &traced.run);
+        assert!(
+            outcome == "killed" || traced.open.is_empty(),
+            "left open: {:?}\n{}",
+            traced.open,
+            traced.run
+        );
+        self.works(args);
+        Some(if outcome == "done" && traced.repeated { "retried" } else { outcome })
+    }
+
+    /// The command does what it is asked to, and leaves nothing else.
+    fn works(&self, args: &[&str]) {
+        self.s.run(args).ok();
+        assert_eq!(differences(&self.good, &volumes(self.s.root())), NONE);
+        assert!(self.archive_is_as_before() || differences(&self.good, &self.last()).is_empty());
+        assert_eq!(fs::read_dir(self.s.root()).unwrap().count(), 4, "something is left");
+    }
+
+    /// Strikes all calls that `choose` gives something for.
+    fn strike_each(
+        &mut self,
+        args: &[&str],
+        one_processor: bool,
+        choose: &dyn Fn(usize, &Call) -> Vec<How>,
+    ) -> Struck {
+        processors(one_processor);
+        self.prepare(args);
+        let calls = trace(&self.s.command(args), &self.s.config(), None, &fails_too);
+        let calls = (calls.run.ok(), calls.calls).1;
+        assert!(calls.len() > 100, "few calls were traced: {calls:?}");
+        let (mut all, mut numbers) = (Struck::default(), HashMap::new());
+        for call in &calls {
+            let number = *numbers.entry(&call.name).and_modify(|number| *number += 1).or_insert(0);
+            for how in choose(number, call) {
+                let Call { thread, name, number, .. } = call.clone();
+                let strike = Strike { thread, name, number, how };
+                match catch_unwind(AssertUnwindSafe(|| self.strike(args, &strike))) {
+                    Ok(Some(outcome)) => all.outcomes.push((strike.name, how, outcome)),
+                    Ok(None) => all.missed += 1,
+                    Err(panic) => {
+                        let why = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
+                        all.failed.push(format!("{args:?} {strike:?} on {}:\n{why}", call.about));
+                    }
+                }
+            }
+            if all.failed.len() >= FEW && !everything() {
+                break;
+            }
+        }
+        all
+    }
+}
+
+/// What came of many strikes.
+#[derive(Default)]
+struct Struck {
+    outcomes: Vec<(String, How, &'static str)>,
+    /// How many calls were not made when they were to be struck.
+    missed: usize,
+    /// Each strike after which not all was as it must be, and what was not.
+    failed: Vec<String>,
+}
+
+impl Struck {
+    fn assert_well(&self) {
+        assert!(self.failed.is_empty(), "{}", self.failed.join("\n\n"));
+        assert!(
+            self.outcomes.len() > 10 && self.missed <= self.outcomes.len() / 10,
+            "{} were missed",
+            self.missed
+        );
+    }
 }
 
 /// Whether it did what it was asked to; if not, it says why with one line.
@@ -219,7 +327,7 @@ fn succeeded(run: &Run) -> bool {
     assert!(!run.stderr().contains("panicked"), "{run}");
     if run.code() != Some(0) {
         assert_refused(run, &[]);
-        assert_eq!((run.code(), run.stderr().lines().count()), (Some(1), 1), "{run}");
+        assert_eq!(run.code(), Some(1), "{run}");
     }
     run.code() == Some(0)
 }
@@ -228,89 +336,88 @@ fn says(run: &Run, words: &[&str]) -> bool {
     words.iter().any(|word| run.stderr().contains(word))
 }
 
-#[test]
-fn a_backup_in_which_a_call_fails_leaves_the_archive_as_it_was_or_says_so() {
-    strike_each(&["backup"], false, |stored, old, run| {
-        assert_eq!(differences(old, &volumes(stored.s.root())), NONE);
-        if succeeded(run) {
-            assert_eq!(stored.s.verify()["ok"], true);
-            assert!(!stored.archive_is_as_before(), "{run}");
-            assert!(says(run, &["warning: "]) || differences(old, &stored.last()).is_empty(), "{run}");
-        } else if !says(run, &["may or may not", "putting it back failed", "the snapshot was appended"]) {
-            assert!(stored.archive_is_as_before(), "{run}");
-        }
-    });
+/// Plays something with each command, all at the same time.
+fn for_each_command<T: Send>(play: impl Fn(&'static [&'static str]) -> T + Sync) -> Vec<T> {
+    thread::scope(|scope| {
+        let play = &play;
+        let all: Vec<_> = COMMANDS.iter().map(|args| scope.spawn(move || play(args))).collect();
+        all.into_iter()
+            .map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
 }
 
 #[test]
-fn a_backup_killed_at_any_call_leaves_whole_snapshots_only() {
-    strike_each(&["backup"], true, |stored, old, _| {
-        assert_eq!(differences(old, &volumes(stored.s.root())), NONE);
-        assert!(matches!(stored.s.list()["snapshots"].as_array().unwrap().len(), 1 | 2));
-        assert_eq!(stored.s.verify()["ok"], true);
-        tool("tar", ["-tf", text(&stored.s.archive())]).silent();
-        assert_eq!(differences(old, &stored.last()), NONE);
-    });
-}
-
-fn restored_or_told(stored: &Stored, old: &Volumes, run: &Run) {
-    let well = succeeded(run);
-    let told = if well { &["warning: "][..] } else { &TOLD };
-    let differences = differences(if well { &stored.good } else { old }, &volumes(stored.s.root()));
-    assert!(says(run, told) || differences.is_empty(), "{differences:?}\n{run}");
-}
-
-#[test]
-fn a_restore_in_which_a_call_fails_leaves_the_volumes_as_they_were_or_says_so() {
-    for args in RESTORES {
-        strike_each(args, false, restored_or_told);
-    }
-}
-
-#[test]
-fn a_restore_in_which_a_call_of_any_thread_fails_leaves_the_volumes_as_they_were_or_says_so() {
-    if !need("strace") {
+fn each_error_of_each_call_is_met_as_the_documentation_says() {
+    if !need("root") {
         return;
     }
-    sandboxed(|s| {
-        let stored = Stored::new(s);
-        let mut failed = 0;
-        for args in RESTORES {
-            for (call, number) in ["pwrite64", "utimensat", "fchmod", "fchownat", "ftruncate"]
-                .into_iter()
-                .flat_map(|call| (1..=3).map(move |number| (call.to_owned(), number)))
-            {
-                let (how, traced, processors) = ("error=EIO", String::new(), Processors::All);
-                let fault = Fault { call, number, how, traced, processors };
-                let old = stored.prepare(args);
-                let run = fault.strike(s, args);
-                failed += usize::from(run.code() != Some(0));
-                restored_or_told(&stored, &old, &run);
-                s.run(args).ok();
-                assert_eq!(differences(&stored.good, &volumes(s.root())), NONE);
-            }
+    let choose = |number: usize, call: &Call| {
+        let all = hows(&call.name);
+        if everything() || all.is_empty() { all } else { vec![all[number % all.len()]] }
+    };
+    let clones =
+        |_, call: &Call| if call.name.ends_with("FICLONERANGE") { hows(&call.name) } else { Vec::new() };
+    let struck = for_each_command(|args| {
+        let mut all = Vec::new();
+        sandboxed(|s| all.push(Stored::new(s, Place::Tmpfs).strike_each(args, true, &choose)));
+        sandboxed(|s| all.push(Stored::new(s, Place::Xfs).strike_each(args, true, &clones)));
+        all
+    });
+    let mut table = Table::default();
+    for (command, struck) in struck.iter().enumerate() {
+        for (call, how, outcome) in struck.iter().flat_map(|struck| &struck.outcomes) {
+            table.add(command, call, *how, outcome);
         }
-        assert!(failed >= 10, "only {failed} restores failed");
+    }
+    if std::env::var_os("SNAPSHOTTER_FAULTS").is_some() {
+        table.write();
+        let count: usize = struck.iter().flatten().map(|struck| struck.outcomes.len()).sum();
+        let _ = writeln!(std::io::stderr(), "{count} strikes");
+    }
+    struck.iter().flatten().for_each(Struck::assert_well);
+    let unknown = table.unknown_to(&Table::read());
+    assert!(unknown.is_empty(), "docs/reliability.md does not have:\n{}", unknown.join("\n"));
+}
+
+#[test]
+fn an_error_in_any_thread_is_met_as_well() {
+    if !need("root") {
+        return;
+    }
+    let choose = |number: usize, call: &Call| {
+        let all = hows(&call.name);
+        let of_threads = call.thread > 0 || call.name == "clone3";
+        match () {
+            () if !of_threads || all.is_empty() => Vec::new(),
+            () if everything() => all,
+            () => vec![all[number % all.len()]],
+        }
+    };
+    for_each_command(|args| {
+        sandboxed(|s| {
+            let struck = Stored::new(s, Place::Tmpfs).strike_each(args, false, &choose);
+            // Which thread makes which call differs from run to run.
+            assert!(struck.outcomes.len() > 5, "few calls of threads were struck");
+            assert!(struck.failed.is_empty(), "{}", struck.failed.join("\n\n"));
+        });
     });
 }
 
 #[test]
-fn after_a_restore_killed_at_any_call_no_mixture_is_stored_and_the_next_one_completes() {
-    for args in RESTORES {
-        strike_each(args, true, |stored, old, _| {
-            let run = stored.s.run(["backup"]);
-            if !succeeded(&run) {
-                return assert_refused(&run, &["interrupted", "restore"]);
-            }
-            // Each volume is the old or the new one, but for the time of a root in which something was made.
-            for ((mut one, old), new) in stored.last().into_iter().zip(old).zip(&stored.good) {
-                let differences = [old, new].map(|other| {
-                    one.entries.get_mut(b"".as_slice()).unwrap().mtime = other.entry("").mtime;
-                    other.differences(&one)
-                });
-                assert!(differences.iter().any(Vec::is_empty), "a mixture: {differences:?}\n{run}");
-            }
-            fs::write(stored.s.archive(), &stored.archive).unwrap();
-        });
+fn a_command_killed_at_any_call_that_changes_something_leaves_the_old_or_the_new() {
+    if !need("root") {
+        return;
     }
+    let kill = |_, call: &Call| {
+        let changes = CHANGES.contains(&call.name.as_str());
+        if changes { vec![How::Meets(Signal::SIGKILL)] } else { Vec::new() }
+    };
+    for_each_command(|args| {
+        sandboxed(|s| {
+            let struck = Stored::new(s, Place::Tmpfs).strike_each(args, true, &kill);
+            struck.assert_well();
+            assert!(struck.outcomes.iter().all(|(_, _, outcome)| *outcome == "killed"));
+        });
+    });
 }

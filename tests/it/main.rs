@@ -20,6 +20,8 @@ mod concurrency;
 mod containers;
 mod crash;
 mod extraction;
+// The registers of a stopped program are those of one architecture.
+#[cfg(target_arch = "x86_64")]
 mod faults;
 mod history;
 mod hostile;

@@ -9,6 +9,8 @@ pub(crate) mod sandbox;
 pub(crate) mod spot;
 pub(crate) mod tools;
 pub(crate) mod torture;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod tracer;
 pub(crate) mod tree;
 
 pub(crate) use compare::{Picture, assert_same_tree};

@@ -14,7 +14,6 @@ use nix::mount::MsFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::faults::a_processor;
 use crate::support::confine::attach;
 use crate::support::run::HANGS;
 use crate::support::sandbox::text;
@@ -446,4 +445,11 @@ fn a_file_that_got_the_inode_of_another_is_no_link_to_it() {
             assert_eq!((links("a"), links("victim/too")), (1, 2));
         },
     );
+}
+
+/// The number of a processor that this process may use.
+fn a_processor() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    allowed.trim().split(['-', ',']).next().unwrap().to_owned()
 }
