@@ -13,6 +13,7 @@ pub(crate) mod init;
 pub(crate) mod number;
 pub(crate) mod open;
 pub(crate) mod pax;
+pub(crate) mod search;
 pub(crate) mod sparse;
 pub(crate) mod ustar;
 pub(crate) mod walk;

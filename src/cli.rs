@@ -92,7 +92,7 @@ pub(crate) fn run(cancel: Cancel) -> anyhow::Result<ExitCode> {
     match command {
         Command::Init(also) => also.args.run(&session(also.volumes)),
         Command::Backup(also) => also.args.run(&session(also.volumes)),
-        Command::Restore(also) => also.args.run(&session(also.volumes)),
+        Command::Restore(also) => return also.args.run(&session(also.volumes)),
         Command::List(also) => also.args.run(&session(also.volumes)),
         Command::Verify(also) => also.args.run(&session(also.volumes)),
     }?;

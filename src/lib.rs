@@ -59,10 +59,12 @@ pub use archive::sparse::Map;
 pub use archive::walk::Member;
 pub use backup::{BackupOptions, BackupReport, ChecksumPolicy, backup};
 pub use error::{Error, Result};
-pub use restore::{Change, ChangeKind, RestoreOptions, RestoreReport, RestoredVolume, restore};
+pub use restore::{
+    Change, ChangeKind, LeftOut, RestoreOptions, RestoreReport, RestoredVolume, Skipped, restore,
+};
 pub use snapshot::catalog::{Catalog, Problem};
 pub use snapshot::{Snapshot, SnapshotVolume};
-pub use verify::{ListOptions, Listing, Verification, Verified, list, members, verify};
+pub use verify::{ListOptions, Listing, Verification, Verified, VerifiedVolume, list, members, verify};
 pub use volume::VolumeType;
 
 /// Where a configuration is looked for.

@@ -1,5 +1,5 @@
 //! The program: parses its command line, runs one command, and turns what came of it into an exit code: 0 done,
-//! 1 failed, 2 misused. All that it does stands in the library; all that it says stands in [`cli`].
+//! 1 failed, 2 misused, 3 restored without what is damaged. All that it does stands in the library; all that it says stands in [`cli`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
 mod cli;

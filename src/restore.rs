@@ -15,6 +15,7 @@ mod overwrite;
 mod parts;
 mod pass;
 mod pins;
+mod sift;
 mod spare;
 mod staged;
 mod survey;
@@ -36,16 +37,20 @@ use crate::fs::lock::{self, Mode};
 use crate::fs::{FileId, Handle};
 use crate::name::Shown;
 use crate::observer::{Phase, Run, Warning};
+pub use crate::restore::sift::LeftOut;
 use crate::restore::spare::Spare;
 use crate::restore::survey::Survey;
 use crate::restore::target::{DirTarget, FileTarget, Into};
-use crate::restore::wanted::{Wanted, choose, narrow, want};
+use crate::restore::wanted::{Wanted, choose, choose_damaged, narrow, want};
+use crate::snapshot::Snapshot;
+use crate::snapshot::catalog::{self, Catalog};
 use crate::snapshot::manifest::Warnings;
-use crate::snapshot::{Snapshot, catalog};
+use crate::snapshot::salvage::{self, Remnant};
 use crate::time::Time;
 use crate::volume::{self, VolumeType};
 
 /// How a restore is done.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
     /// The archive.
@@ -62,6 +67,8 @@ pub struct RestoreOptions {
     pub in_place: bool,
     /// Leave owners as they are.
     pub no_owner: bool,
+    /// With `into`, where there must be nothing yet: restore what is sound of a damaged snapshot, and list the rest.
+    pub skip_damaged: bool,
     /// How long to wait for other runs on the archive or a volume.
     pub lock_timeout: Duration,
 }
@@ -76,6 +83,7 @@ impl Default for RestoreOptions {
             dry_run: false,
             in_place: false,
             no_owner: false,
+            skip_damaged: false,
             lock_timeout: crate::DEFAULT_LOCK_TIMEOUT,
         }
     }
@@ -106,8 +114,24 @@ pub struct RestoreReport {
     pub dry_run: bool,
     /// With `dry_run`, what would change.
     pub changes: Vec<Change>,
+    /// With `skip_damaged`, what became of that.
+    pub skipped: Option<Skipped>,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+/// What `skip_damaged` came upon.
+#[derive(Debug, Clone)]
+pub struct Skipped {
+    /// What is damaged and was left out. When this is empty, nothing is missing.
+    pub left_out: Vec<LeftOut>,
+    /// How many members there should be, where a sound `snapshot.json` tells.
+    pub entries: Option<u64>,
+    /// How many of the restored members were found by searching, behind damaged headers. They are as they were written,
+    /// and may yet have been the content of a file that was an archive itself.
+    pub found: u64,
+    /// Full paths of directories that were made, by root and with mode 0700, since only what is in them is left.
+    pub made: Vec<Vec<u8>>,
 }
 
 /// A volume that was restored.
@@ -164,12 +188,22 @@ pub fn restore(config: &Config, options: &RestoreOptions, run: &Run) -> Result<R
     let started = Instant::now();
     check_options(options)?;
     let kinds = if options.into.is_none() { Some(config.check_volumes()?) } else { None };
-    let (reader, catalog) = catalog::open(&options.archive, options.lock_timeout, run)?;
-    let snapshot = choose(&reader, &catalog, config, options)?;
-    let mut wanted = want(config, snapshot, kinds.as_deref(), reader.name())?;
-    let only = options.path.as_deref().map(|path| narrow(path, &mut wanted, snapshot)).transpose()?;
+    let (reader, catalog, remnants) = open(options, run)?;
+    let mut remnant = match remnants {
+        Some(remnants) => choose_damaged(&reader, remnants, config, options)?,
+        None => Remnant::of_whole(choose(&reader, &catalog, config, options)?),
+    };
+    let mut wanted = want(config, &remnant.snapshot, kinds.as_deref(), reader.name())?;
+    let only =
+        options.path.as_deref().map(|path| narrow(path, &mut wanted, &remnant.snapshot)).transpose()?;
     // The volume itself is all of it.
     let only = only.filter(|only| !only.is_empty());
+    let mut skipped = None;
+    if options.skip_damaged {
+        refuse_taken(&wanted, options)?;
+        skipped = Some(skip_damaged(&reader, &mut remnant, &mut wanted, only.as_deref(), options, run)?);
+    }
+    let snapshot = &remnant.snapshot;
     let survey = Survey::read(&reader, snapshot, &wanted, only.as_deref())?;
     let spare = Spare::of(&reader)?;
     let job = Job { config, reader: &reader, snapshot, wanted: &wanted, only, survey, spare, options, run };
@@ -194,16 +228,66 @@ pub fn restore(config: &Config, options: &RestoreOptions, run: &Run) -> Result<R
         warnings: warnings.kept,
         dry_run: options.dry_run,
         changes,
+        skipped,
         elapsed: started.elapsed(),
     })
+}
+
+/// The archive, and with `skip_damaged` what is left of its snapshots.
+fn open(options: &RestoreOptions, run: &Run) -> Result<(Arc<Reader>, Catalog, Option<Vec<Remnant>>)> {
+    if options.skip_damaged {
+        let (reader, catalog, salvage) = salvage::open(&options.archive, options.lock_timeout, run)?;
+        return Ok((reader, catalog, Some(salvage.remnants)));
+    }
+    let (reader, catalog) = catalog::open(&options.archive, options.lock_timeout, run)?;
+    Ok((reader, catalog, None))
+}
+
+fn skip_damaged(
+    reader: &Arc<Reader>,
+    remnant: &mut Remnant,
+    wanted: &mut Vec<Wanted>,
+    only: Option<&[u8]>,
+    options: &RestoreOptions,
+    run: &Run,
+) -> Result<Skipped> {
+    let is_go = remnant.snapshot.is_go();
+    let counted = remnant.counted && only.is_none();
+    let volumes = &remnant.snapshot.volumes;
+    let entries =
+        counted.then(|| wanted.iter().map(|one| volumes[one.index].entries).fold(0, u64::saturating_add));
+    if is_go {
+        // Its members carry nothing that they could be held against.
+        return Ok(Skipped { left_out: Vec::new(), entries, found: 0, made: Vec::new() });
+    }
+    let sift::Sifted { left_out, made, found } =
+        sift::sift(reader, remnant, wanted, only, options.no_owner, run)?;
+    Ok(Skipped { left_out, entries, found, made })
+}
+
+/// What is there already is never replaced by less than all of a snapshot.
+fn refuse_taken(wanted: &[Wanted], options: &RestoreOptions) -> Result<()> {
+    for wanted in wanted {
+        let target = restored(wanted, options).target;
+        if target::holds_something(&target)? {
+            return Err(Error::Volume {
+                action: "restore to",
+                volume: Shown::from(&target),
+                reason: "there is something, and --skip-damaged may bring less than all: name a new directory with \
+                         --into"
+                    .to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What to do about a damaged snapshot.
 fn with_way_out(error: Error) -> Error {
     match error {
         Error::Damaged { archive, offset, reason } => {
-            let way_out =
-                "`snapshotter verify` tells what is sound; restore another snapshot with --snapshot";
+            let way_out = "`snapshotter verify` tells what is sound; restore another snapshot with --snapshot, or what \
+                           is sound of this one with --skip-damaged and --into";
             Error::Damaged { archive, offset, reason: format!("{reason}: {way_out}") }
         }
         other => other,
@@ -266,6 +350,10 @@ impl Job<'_> {
 
 /// One path is restored beside what is in a volume, never in place of all of it.
 fn check_options(options: &RestoreOptions) -> Result<()> {
+    if options.skip_damaged && (options.into.is_none() || options.in_place) {
+        let reason = "it needs --into, which names a new directory, as it may bring less than all".to_owned();
+        return Err(Error::Config { origin: Shown::from("--skip-damaged"), line: None, reason });
+    }
     let reason = match (&options.path, &options.into) {
         (Some(_), None) => "it needs --into, which names the directory to restore below",
         (Some(_), Some(_)) if options.in_place => {

@@ -6,16 +6,20 @@ pub(crate) mod digest;
 pub(crate) mod go;
 pub(crate) mod layout;
 pub(crate) mod manifest;
+pub(crate) mod salvage;
 pub(crate) mod select;
 pub(crate) mod volumes_data;
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use crate::archive::BLOCK;
 use crate::archive::ustar::{Block, Fields, flag};
 use crate::snapshot::layout::Layout;
+use crate::snapshot::manifest::Manifest;
 use crate::time::Time;
-use crate::volume::VolumeType;
+use crate::volume::{VolumeType, id};
 
 /// The member that opens a snapshot, at the archive's root. Writing its header is the commit.
 pub(crate) const BEGIN: &[u8] = b".snapshot-begin";
@@ -84,11 +88,47 @@ pub struct Snapshot {
     /// Offset of `snapshot.json`, or of the Go program's `volumes-data.yml`.
     pub(crate) close: u64,
     pub(crate) layout: Layout,
+    /// Stretches of a damaged one that are left out, in order.
+    pub(crate) gaps: Vec<Range<u64>>,
 }
 
 impl Snapshot {
+    /// The snapshot that begins at `start` and that `manifest` closes, the member at `close` with the checksum `digest`.
+    pub(crate) fn of_manifest(manifest: Manifest, digest: &[u8; 32], start: u64, close: Range<u64>) -> Self {
+        let names = manifest.volumes.iter().map(|volume| under(&manifest.prefix, id(&volume.path)));
+        Snapshot {
+            id: blake3::Hash::from_bytes(*digest).to_hex()[..8].to_owned(),
+            created: parse_time(&manifest.created),
+            layout: Layout::new(names.collect()),
+            program: manifest.program,
+            prefix: manifest.prefix,
+            volumes: manifest.volumes,
+            entries: manifest.entries,
+            size: manifest.size,
+            unhashed: manifest.unhashed,
+            note: manifest.note,
+            exclude: manifest.exclude,
+            warning_count: manifest.warning_count,
+            warnings: manifest.warnings.into_iter().map(|warning| (warning.path, warning.reason)).collect(),
+            start,
+            end: close.end,
+            close: close.start,
+            gaps: Vec::new(),
+        }
+    }
+
+    pub(crate) fn set_volumes(&mut self, prefix: String, volumes: Vec<SnapshotVolume>) {
+        self.layout = Layout::new(volumes.iter().map(|volume| under(&prefix, id(&volume.path))).collect());
+        (self.prefix, self.volumes) = (prefix, volumes);
+    }
+
     /// Whether the Go program wrote it: its members carry no checksums.
     pub fn is_go(&self) -> bool {
         self.layout.is_go()
     }
+}
+
+fn parse_time(text: &str) -> Time {
+    let time = text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second);
+    Time { secs: time.unwrap_or_default(), nanos: 0 }
 }

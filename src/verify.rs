@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::archive::checksum::{Checksum, Cover};
 use crate::archive::chunk::Chunks;
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
@@ -14,7 +15,8 @@ use crate::error::Result;
 use crate::name::Shown;
 use crate::observer::{Phase, Run};
 use crate::snapshot::catalog::{self, Catalog, Problem, problem_of};
-use crate::snapshot::{Snapshot, VOLUMES_DATA, select, under, volumes_data};
+use crate::snapshot::salvage::{self, Gap, Remnant, step_over};
+use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, select, under, volumes_data};
 
 /// Which archive, and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -106,12 +108,29 @@ pub struct Verified {
     pub prefix: String,
     /// Whether nothing is wrong with it, as far as it could be checked.
     pub ok: bool,
-    /// How many members its volumes have.
-    pub entries: u64,
+    /// Offset of its first member.
+    pub offset: u64,
+    /// How many members its volumes have, where a sound `snapshot.json` tells.
+    pub entries: Option<u64>,
+    /// With how many of them nothing is wrong, as far as that could be checked.
+    pub sound: u64,
+    /// The same of each volume, where it is known which there are.
+    pub volumes: Vec<VerifiedVolume>,
     /// How many bytes of stored data were held against a checksum.
     pub checked: u64,
     /// How many have none that covers them.
     pub unhashed: u64,
+}
+
+/// What was found of one volume of a snapshot.
+#[derive(Debug, Clone)]
+pub struct VerifiedVolume {
+    /// Its path.
+    pub path: String,
+    /// As of the snapshot.
+    pub entries: Option<u64>,
+    /// As of the snapshot.
+    pub sound: u64,
 }
 
 /// Reads the whole archive and checks what can be checked: the structure, that each snapshot is complete, each
@@ -121,25 +140,22 @@ pub struct Verified {
 /// When it is no archive, or cannot be read. What is wrong in an archive is a [`Problem`].
 pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     let started = Instant::now();
-    let (reader, catalog) = catalog::open(&options.archive, options.lock_timeout, run)?;
+    let (reader, catalog, salvage) = salvage::open(&options.archive, options.lock_timeout, run)?;
     run.observer.begin(Phase::Verifying, Some(reader.len()));
-    let mut problems = catalog.problems;
+    // Two zero blocks in the middle of a snapshot are no end.
+    let is_inside = |end: &u64, found: &Snapshot| found.start < *end && *end < found.end;
+    let end = catalog.end.filter(|end| !salvage.remnants.iter().any(|found| is_inside(end, &found.snapshot)));
+    let mut problems = with_gaps(catalog.problems, &salvage.gaps, end);
     let mut snapshots = Vec::new();
     let mut bytes = 0;
-    for snapshot in &catalog.snapshots {
-        let before = problems.len();
-        let (checked, unhashed) = snapshot_members(&reader, snapshot, run, &mut problems)?;
-        bytes += checked;
-        snapshots.push(Verified {
-            id: snapshot.id.clone(),
-            prefix: snapshot.prefix.clone(),
-            ok: problems.len() == before,
-            entries: snapshot.entries,
-            checked,
-            unhashed,
-        });
+    let is_told = |found: &&Remnant| end.is_none_or(|end| found.snapshot.start < end) || found.is_whole();
+    for remnant in salvage.remnants.iter().filter(is_told) {
+        let found = snapshot_members(&reader, remnant, run, &mut problems)?;
+        bytes += found.checked;
+        snapshots.push(found);
     }
-    problems.sort_by_key(|problem| problem.offset);
+    problems.sort_by(|a, b| (a.offset, &a.reason).cmp(&(b.offset, &b.reason)));
+    problems.dedup();
     Ok(Verification {
         archive: reader.name().clone(),
         snapshots,
@@ -151,44 +167,102 @@ pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     })
 }
 
-/// Checks each member; returns how many bytes of data were checked and how many cannot be.
+/// Each gap is a problem; where the catalog's walk came upon one, it has less to say of it. Of what lies behind its end
+/// it has said so.
+fn with_gaps(mut problems: Vec<Problem>, gaps: &[Gap], end: Option<u64>) -> Vec<Problem> {
+    problems.retain(|problem| !gaps.iter().any(|gap| gap.offset == problem.offset));
+    for gap in gaps.iter().filter(|gap| end.is_none_or(|end| gap.offset < end)) {
+        let problem = |offset, reason| Problem { offset, reason };
+        let named =
+            |(at, name): &(u64, Vec<u8>)| problem(*at, format!("{}: {}", Shown::from(name), gap.describe()));
+        problems.extend(gap.names.iter().map(named));
+        problems.push(problem(gap.offset, gap.describe()));
+    }
+    problems
+}
+
+/// Checks each member that is left.
 fn snapshot_members(
     reader: &Arc<Reader>,
-    snapshot: &Snapshot,
+    remnant: &Remnant,
     run: &Run,
     problems: &mut Vec<Problem>,
-) -> Result<(u64, u64)> {
-    let (mut checked, mut unhashed) = (0, 0);
+) -> Result<Verified> {
+    let (snapshot, before) = (&remnant.snapshot, problems.len());
+    let mut found = Verified::new(remnant);
     let mut buffer = vec![0; 1 << 20];
     let mut walk = Walk::with_data(Arc::clone(reader), snapshot.start, Chunks::new(2, CHUNK));
-    while walk.position() < snapshot.end {
+    loop {
+        step_over(&snapshot.gaps, &mut walk);
+        if walk.position() >= snapshot.end {
+            break;
+        }
         let Step::Member(member) = walk.step()? else { break };
         let place = snapshot.layout.locate(member.name);
+        let is_closing = member.start == snapshot.close || is_list(snapshot, &member);
+        let sound = match &place {
+            Some(place) => &mut found.volumes[place.volume].sound,
+            None if found.volumes.is_empty() && !is_closing => &mut found.sound,
+            None => &mut 0,
+        };
         if snapshot.is_go() {
-            unhashed += place.map_or(0, |_| member.stored);
+            found.unhashed += place.map_or(0, |_| member.stored);
+            *sound += 1;
             continue;
         }
-        if member.start == snapshot.start {
+        if member.start == snapshot.start && place.is_none() {
             continue;
         }
-        match member.checksum.filter(super::archive::checksum::Checksum::covers_data) {
-            Some(_) => checked += member.stored,
-            None => unhashed += member.stored,
+        match member.checksum.filter(Checksum::covers_data) {
+            Some(_) => found.checked += member.stored,
+            None => found.unhashed += member.stored,
         }
-        if let Err(error) = check(reader, snapshot, &member, &mut buffer, run) {
-            problems.push(problem_of(error)?);
+        match check(reader, remnant, &member, &mut buffer, run) {
+            Ok(()) => *sound += 1,
+            Err(error) => problems.push(problem_of(error)?),
         }
         run.observer.member(member.name);
     }
-    Ok((checked, unhashed))
+    found.sound += found.volumes.iter().map(|volume| volume.sound).sum::<u64>();
+    found.ok = remnant.is_whole() && problems.len() == before;
+    Ok(found)
 }
 
-fn check(reader: &Reader, snapshot: &Snapshot, member: &Head, buffer: &mut [u8], run: &Run) -> Result<()> {
+impl Verified {
+    fn new(remnant: &Remnant) -> Self {
+        let snapshot = &remnant.snapshot;
+        let volume = |volume: &SnapshotVolume| VerifiedVolume {
+            path: volume.path.clone(),
+            entries: remnant.counted.then_some(volume.entries),
+            sound: 0,
+        };
+        Verified {
+            id: snapshot.id.clone(),
+            prefix: snapshot.prefix.clone(),
+            ok: false,
+            offset: snapshot.start,
+            entries: remnant.counted.then_some(snapshot.entries),
+            sound: 0,
+            volumes: snapshot.volumes.iter().map(volume).collect(),
+            checked: 0,
+            unhashed: 0,
+        }
+    }
+}
+
+fn is_list(snapshot: &Snapshot, member: &Head) -> bool {
+    member.name == under(&snapshot.prefix, VOLUMES_DATA)
+}
+
+fn check(reader: &Reader, remnant: &Remnant, member: &Head, buffer: &mut [u8], run: &Run) -> Result<()> {
+    let snapshot = &remnant.snapshot;
     let content = Content::new(reader, member, member.header);
-    let is_list = member.name == under(&snapshot.prefix, VOLUMES_DATA) && member.end() == snapshot.close;
-    if is_list {
+    let is_close = member.start == snapshot.close
+        || !remnant.counted && member.checksum.is_some_and(|checksum| checksum.cover == Cover::Close);
+    let is_in_place = member.end() == snapshot.close || !remnant.is_whole();
+    if is_list(snapshot, member) && is_in_place {
         check_list(reader, snapshot, member).map_err(|reason| content.damaged(&reason))?;
-    } else if member.start != snapshot.close && snapshot.layout.locate(member.name).is_none() {
+    } else if !is_close && !snapshot.volumes.is_empty() && snapshot.layout.locate(member.name).is_none() {
         return Err(content.damaged("it belongs to no volume"));
     }
     content.check(buffer, |count| {

@@ -56,8 +56,9 @@ fn compare(listing: &Listing, verification: &Verification, length: u64) {
     assert!(behind <= length, "{:?}", catalog.tail);
     assert!(verification.problems.len() >= catalog.problems.len());
     assert!(verification.problems.iter().all(|problem| problem.offset <= length));
-    assert_eq!(verification.snapshots.len(), catalog.snapshots.len());
+    assert!(verification.snapshots.len() >= catalog.snapshots.len());
     assert!(verification.bytes <= length, "{} of {length} bytes", verification.bytes);
     let sound = verification.snapshots.iter().all(|snapshot| snapshot.ok);
-    assert_eq!(sound, verification.problems.len() == catalog.problems.len());
+    assert!(sound || !verification.problems.is_empty(), "damaged, and no problem");
+    assert!(!catalog.problems.is_empty() || sound == verification.problems.is_empty());
 }

@@ -34,10 +34,20 @@ pub(crate) enum Way {
     Folder,
     FolderInPlace,
     DryRun,
+    /// What is sound, below another directory.
+    SkipDamaged,
 }
 
-pub(crate) const WAYS: [Way; 7] =
-    [Way::Into, Way::Volumes, Way::OnePath, Way::IntoInPlace, Way::Folder, Way::FolderInPlace, Way::DryRun];
+pub(crate) const WAYS: [Way; 8] = [
+    Way::Into,
+    Way::Volumes,
+    Way::OnePath,
+    Way::IntoInPlace,
+    Way::Folder,
+    Way::FolderInPlace,
+    Way::DryRun,
+    Way::SkipDamaged,
+];
 
 /// Makes the volumes, and beside them what nothing may touch.
 pub(crate) fn prepare(scratch: &Scratch, archive: &[u8]) {
@@ -59,9 +69,15 @@ pub(crate) fn run(way: Way) -> Result<(), String> {
     let listing = ListOptions { archive: ARCHIVE.into(), ..ListOptions::default() };
     let catalog = list(&listing, &Run::default()).map_err(|error| error.to_string())?.catalog;
     let Some(newest) = catalog.snapshots.last() else {
+        if way == Way::SkipDamaged {
+            return skip_damaged("w");
+        }
         let reasons: Vec<_> = catalog.problems.iter().map(|problem| problem.reason.as_str()).collect();
         return Err(format!("no snapshot: {}", reasons.join(", ")));
     };
+    if way == Way::SkipDamaged {
+        return skip_damaged(&newest.prefix);
+    }
     let path = (way == Way::OnePath).then(|| one_path(&listing, newest)).flatten();
     let volumes: &[&str] = match way {
         Way::Volumes => &[FOLDER, FILE],
@@ -97,6 +113,21 @@ pub(crate) fn run(way: Way) -> Result<(), String> {
     result.map(drop).map_err(|error| error.to_string())
 }
 
+/// Restores what is left below `prefix`.
+fn skip_damaged(prefix: &str) -> Result<(), String> {
+    let config = Config::from_parts(prefix, [""; 0], Exclude::default(), Need::VolumesOrAll);
+    let options = RestoreOptions {
+        archive: ARCHIVE.into(),
+        into: Some(PathBuf::from(INTO)),
+        skip_damaged: true,
+        ..RestoreOptions::default()
+    };
+    let before = Picture::of("/srv");
+    let result = restore(&config.map_err(|error| error.to_string())?, &options, &Run::default());
+    check(Way::SkipDamaged, &before, &Picture::of("/srv"), result.as_ref().map(drop));
+    result.map(drop).map_err(|error| error.to_string())
+}
+
 /// The path of a member, as `--path` wants it: the one in the middle.
 fn one_path(listing: &ListOptions, snapshot: &snapshotter::Snapshot) -> Option<Vec<u8>> {
     let mut names = Vec::new();
@@ -115,7 +146,7 @@ fn check(way: Way, before: &Picture, after: &Picture, result: Result<(), &Error>
     let (into, outside) = (Path::new(INTO), Path::new(OUTSIDE));
     assert_eq!(before.below(outside), after.below(outside), "{way:?} changed what is outside: {result:?}");
     let is_volume = |path: &Path| match way {
-        Way::Into | Way::IntoInPlace | Way::OnePath => path.starts_with(into),
+        Way::Into | Way::IntoInPlace | Way::OnePath | Way::SkipDamaged => path.starts_with(into),
         Way::Volumes => path.starts_with(FOLDER) || path == Path::new(FILE),
         Way::Folder | Way::FolderInPlace => path.starts_with(FOLDER),
         Way::DryRun => false,

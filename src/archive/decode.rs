@@ -76,6 +76,11 @@ impl<'w> Head<'w> {
         self.data() + padded(self.stored).unwrap_or(self.stored)
     }
 
+    /// Whether it has several extended headers, as when a header between two of ours is lost.
+    pub(crate) fn is_run_together(&self) -> bool {
+        self.extensions.pax.len() > 1 && self.extensions.pax_name_is_ours
+    }
+
     /// What was read of the archive with this member in it, and where its header blocks begin there.
     pub(crate) fn place(&self) -> (&'w Arc<Chunk>, usize) {
         (self.chunk, self.at)

@@ -14,9 +14,10 @@ use crate::error::Result;
 use crate::observer::Run;
 
 /// What lies behind the two zero blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Tail {
     /// Nothing.
+    #[default]
     Nothing,
     /// So many bytes of zeros, as other programs leave.
     Zeros(u64),

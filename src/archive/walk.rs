@@ -22,6 +22,9 @@ const MAX_EXTENSIONS: usize = 16;
 /// How much is read at once where data is wanted too, in bytes: the longest member that is held as a whole.
 pub(crate) const CHUNK: usize = 256 << 10;
 
+/// What is wrong when the archive is shorter than a member's headers say.
+pub(crate) const ENDS_INSIDE: &str = "it ends in the middle of a member";
+
 /// One member and where it lies.
 #[derive(Debug, Clone)]
 pub struct Member {
@@ -88,6 +91,11 @@ impl Walk {
 
     pub(crate) fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Goes on at `position`, where a header or the end must lie.
+    pub(crate) fn jump(&mut self, position: u64) {
+        self.position = position;
     }
 
     pub(crate) fn saw_globals(&self) -> bool {
@@ -228,7 +236,7 @@ fn check_fits(reader: &Reader, at: u64, offset: u64, length: u64) -> Result<()> 
         if offset == at {
             "it ends here, without the two zero blocks that close an archive"
         } else {
-            "it ends in the middle of a member"
+            ENDS_INSIDE
         },
     ))
 }

@@ -19,10 +19,13 @@ pub(crate) fn way_out(problems: &[Problem], tail: Tail, has_snapshots: bool) -> 
             "all before it is whole; `snapshotter backup --discard-tail` cuts it off"
         }
         _ if has_snapshots => {
-            "keep it, since `snapshotter restore --snapshot ID` still restores what is whole, and make a new one with \
-             `snapshotter init`"
+            "keep it, since `snapshotter restore --snapshot ID` still restores what is whole, and with `--skip-damaged \
+             --into DIR` what is sound of the rest, and make a new one with `snapshotter init`"
         }
-        _ => "keep it, since `tar` may still read parts of it, and make a new one with `snapshotter init`",
+        _ => {
+            "keep it, since `snapshotter restore --skip-damaged --into DIR` or `tar` may still bring back parts of it, and \
+             make a new one with `snapshotter init`"
+        }
     }
 }
 

@@ -3,16 +3,20 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use snapshotter::config::Need;
 use snapshotter::name::{Shown, json};
-use snapshotter::{Change, ChangeKind, RestoreOptions, RestoreReport, RestoredVolume, VolumeType};
+use snapshotter::time::Time;
+use snapshotter::{
+    Change, ChangeKind, LeftOut, RestoreOptions, RestoreReport, RestoredVolume, Skipped, VolumeType,
+};
 
 use crate::cli::json::{self, JsonWarning};
-use crate::cli::output::{Output, print_json};
+use crate::cli::output::{Output, print_json, say};
 use crate::cli::session::Session;
 use crate::cli::units::{bytes, count, duration, moment, number, remarks, seconds};
 
@@ -25,6 +29,7 @@ Examples:
     --into /tmp/look --path /srv/web/index.html";
 
 /// The arguments of `restore`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     /// The snapshot to restore instead of the newest: its ID, or the first four digits or more
@@ -45,10 +50,17 @@ pub(crate) struct Restore {
     /// Leave the owner of what is restored to the user who runs this
     #[arg(long)]
     no_owner: bool,
+    /// With --into, where there is nothing yet: restore what is sound of a damaged snapshot, list what is left out, and
+    /// exit with 3 if that is anything
+    #[arg(long, requires = "into", conflicts_with = "in_place")]
+    skip_damaged: bool,
 }
 
+/// How a restore ends that left out what is damaged.
+const LEFT_OUT: u8 = 3;
+
 impl Restore {
-    pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
+    pub(crate) fn run(self, session: &Session) -> anyhow::Result<ExitCode> {
         let need = if self.into.is_some() { Need::VolumesOrAll } else { Need::Volumes };
         let config = session.config(need)?;
         let options = RestoreOptions {
@@ -59,6 +71,7 @@ impl Restore {
             dry_run: self.dry_run,
             in_place: self.in_place,
             no_owner: self.no_owner,
+            skip_damaged: self.skip_damaged,
             lock_timeout: session.lock_timeout(),
         };
         let report = session.watch(|run| snapshotter::restore(&config, &options, run))?;
@@ -70,14 +83,66 @@ impl Restore {
         printed.with_context(|| {
             let done = if report.dry_run { "nothing was changed" } else { "the restore is complete" };
             format!("{done}, but that cannot be reported")
+        })?;
+        Ok(match report.skipped.as_ref().and_then(|skipped| loss(skipped, report.entries)) {
+            Some(loss) => {
+                say(&loss);
+                ExitCode::from(LEFT_OUT)
+            }
+            None => ExitCode::SUCCESS,
         })
     }
+}
+
+/// What is said in the end of what is missing, if that is anything.
+fn loss(skipped: &Skipped, restored: u64) -> Option<String> {
+    let left_out = skipped.left_out.len() as u64;
+    if left_out == 0 {
+        return None;
+    }
+    let missing = match skipped.entries {
+        Some(entries) => {
+            format!("{} missing", are(&count(entries.saturating_sub(restored), "entry", "entries")))
+        }
+        None => "how many entries are missing is not known".to_owned(),
+    };
+    Some(format!(
+        "the snapshot is damaged: {missing}; {} listed as left out",
+        are(&count(left_out, "place", "places"))
+    ))
+}
+
+fn are(counted: &str) -> String {
+    let verb = if counted.starts_with("1 ") { "is" } else { "are" };
+    format!("{counted} {verb}")
+}
+
+/// What became of a damaged snapshot.
+fn skipped_lines(skipped: &Skipped) -> Vec<String> {
+    let mut lines = Vec::new();
+    for LeftOut { offset, name, reason } in &skipped.left_out {
+        let name = name.as_ref().map(|name| format!("{}: ", Shown::from(name))).unwrap_or_default();
+        lines.push(format!("left out: offset {offset}: {name}{reason}"));
+    }
+    for path in &skipped.made {
+        lines.push(format!("made without its owner, mode and time: {}", Shown::from(path)));
+    }
+    if skipped.found > 0 {
+        lines.push(format!(
+            "found by searching: {}, as they were written; one may be the content of a file that was an archive itself",
+            count(skipped.found, "entry", "entries")
+        ));
+    }
+    lines
 }
 
 fn print(report: &RestoreReport, into: Option<&Path>, quiet: bool) -> snapshotter::Result<()> {
     let mut output = Output::stdout();
     for change in &report.changes {
         output.line(format_args!("{} {}", verb(change.kind), Shown::from(&change.path)))?;
+    }
+    for line in report.skipped.iter().flat_map(skipped_lines) {
+        output.line(line)?;
     }
     if !quiet {
         output.line(summary(report, into))?;
@@ -99,7 +164,11 @@ fn summary(report: &RestoreReport, into: Option<&Path>) -> String {
     if !report.prefix.is_empty() {
         let _ = write!(what, " of {}", Shown::from(report.prefix.as_str()));
     }
-    let _ = write!(what, " from {} of {} UTC", report.id, moment(report.created));
+    let _ = write!(what, " from {}", report.id);
+    // The closing files of a damaged one may be lost, and its time with them.
+    if report.created != Time::default() {
+        let _ = write!(what, " of {} UTC", moment(report.created));
+    }
     if let Some(into) = into {
         let _ = write!(what, " into {}", Shown::from(into));
     }
@@ -134,7 +203,23 @@ struct Json<'a> {
     warnings: Vec<JsonWarning>,
     dry_run: bool,
     changes: Vec<JsonChange>,
+    skipped: Option<JsonSkipped>,
     seconds: f64,
+}
+
+#[derive(Serialize)]
+struct JsonSkipped {
+    left_out: Vec<JsonLeftOut>,
+    missing: Option<u64>,
+    found: u64,
+    made: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct JsonLeftOut {
+    offset: u64,
+    name: Option<String>,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -165,8 +250,27 @@ impl<'a> Json<'a> {
             warnings: json::all(&report.warnings),
             dry_run: report.dry_run,
             changes: json::all(&report.changes),
+            skipped: report.skipped.as_ref().map(|skipped| JsonSkipped::new(skipped, report.entries)),
             seconds: seconds(report.elapsed),
         }
+    }
+}
+
+impl JsonSkipped {
+    fn new(skipped: &Skipped, restored: u64) -> Self {
+        JsonSkipped {
+            left_out: json::all(&skipped.left_out),
+            missing: skipped.entries.map(|entries| entries.saturating_sub(restored)),
+            found: skipped.found,
+            made: skipped.made.iter().map(|path| json(path)).collect(),
+        }
+    }
+}
+
+impl From<&LeftOut> for JsonLeftOut {
+    fn from(left_out: &LeftOut) -> Self {
+        let LeftOut { offset, name, reason } = left_out;
+        JsonLeftOut { offset: *offset, name: name.as_ref().map(|name| json(name)), reason: reason.clone() }
     }
 }
 
@@ -186,8 +290,6 @@ impl From<&Change> for JsonChange {
 mod tests {
     use std::time::Duration;
 
-    use snapshotter::time::Time;
-
     use super::*;
 
     fn report(changes: Vec<Change>) -> RestoreReport {
@@ -205,6 +307,7 @@ mod tests {
             warnings: Vec::new(),
             dry_run: !changes.is_empty(),
             changes,
+            skipped: None,
             elapsed: Duration::from_secs(2),
         }
     }

@@ -4,13 +4,13 @@ use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 use snapshotter::name::Shown;
-use snapshotter::{Verification, Verified};
+use snapshotter::{Verification, Verified, VerifiedVolume};
 
 use crate::cli::json::{self, JsonProblem};
 use crate::cli::output::{Output, print_json, say};
 use crate::cli::problems::{self, archive_json, tail_bytes, tail_line};
 use crate::cli::session::Session;
-use crate::cli::units::{bytes, count, duration, seconds};
+use crate::cli::units::{bytes, count, duration, number, seconds};
 
 /// Shown below the command's help.
 pub(crate) const EXAMPLE: &str = "\
@@ -61,8 +61,8 @@ fn verdict(found: &Verification) -> String {
 }
 
 fn lines(found: &Verification) -> Vec<String> {
-    let mut lines: Vec<String> = found.snapshots.iter().map(snapshot_line).collect();
-    let entries: u64 = found.snapshots.iter().map(|snapshot| snapshot.entries).fold(0, u64::saturating_add);
+    let mut lines: Vec<String> = found.snapshots.iter().flat_map(snapshot_lines).collect();
+    let entries: u64 = found.snapshots.iter().map(|snapshot| snapshot.sound).fold(0, u64::saturating_add);
     lines.push(format!(
         "verified {}: {}, {}, {} checked in {}",
         found.archive,
@@ -79,16 +79,33 @@ fn lines(found: &Verification) -> Vec<String> {
     lines
 }
 
-fn snapshot_line(snapshot: &Verified) -> String {
+fn snapshot_lines(snapshot: &Verified) -> Vec<String> {
     let prefix = if snapshot.prefix.is_empty() { "\"\"" } else { snapshot.prefix.as_str() };
-    format!(
+    let mut lines = vec![format!(
         "{:7}  {}  {}: {}, {} checked",
         if snapshot.ok { "ok" } else { "DAMAGED" },
         snapshot.id,
         Shown::from(prefix),
-        count(snapshot.entries, "entry", "entries"),
+        if snapshot.ok { all(snapshot.sound) } else { sound(snapshot.sound, snapshot.entries) },
         bytes(snapshot.checked),
-    )
+    )];
+    for volume in snapshot.volumes.iter().filter(|_| !snapshot.ok) {
+        let sound = sound(volume.sound, volume.entries);
+        lines.push(format!("{:9}{}: {sound}", "", Shown::from(volume.path.as_str())));
+    }
+    lines
+}
+
+fn all(entries: u64) -> String {
+    count(entries, "entry", "entries")
+}
+
+/// How many entries are left.
+fn sound(sound: u64, entries: Option<u64>) -> String {
+    match entries {
+        Some(entries) => format!("{} of {} sound", number(sound), all(entries)),
+        None => format!("{} sound, and how many there were is lost", all(sound)),
+    }
 }
 
 fn not_checked(found: &Verification) -> Vec<String> {
@@ -126,9 +143,19 @@ struct JsonVerified<'a> {
     id: &'a str,
     prefix: String,
     ok: bool,
-    entries: u64,
+    offset: u64,
+    entries: Option<u64>,
+    sound: u64,
+    volumes: Vec<JsonVolume<'a>>,
     checked: u64,
     unhashed: u64,
+}
+
+#[derive(Serialize)]
+struct JsonVolume<'a> {
+    path: &'a str,
+    entries: Option<u64>,
+    sound: u64,
 }
 
 impl<'a> Json<'a> {
@@ -151,10 +178,19 @@ impl<'a> From<&'a Verified> for JsonVerified<'a> {
             id: &snapshot.id,
             prefix: snapshot.prefix.clone(),
             ok: snapshot.ok,
+            offset: snapshot.offset,
             entries: snapshot.entries,
+            sound: snapshot.sound,
+            volumes: json::all(&snapshot.volumes),
             checked: snapshot.checked,
             unhashed: snapshot.unhashed,
         }
+    }
+}
+
+impl<'a> From<&'a VerifiedVolume> for JsonVolume<'a> {
+    fn from(volume: &'a VerifiedVolume) -> Self {
+        JsonVolume { path: &volume.path, entries: volume.entries, sound: volume.sound }
     }
 }
 
@@ -171,7 +207,10 @@ mod tests {
             id: id.to_owned(),
             prefix: "p".to_owned(),
             ok,
-            entries: 12,
+            offset: 512,
+            entries: Some(12),
+            sound: if ok { 12 } else { 11 },
+            volumes: vec![VerifiedVolume { path: "/v".to_owned(), entries: None, sound: 11 }],
             checked,
             unhashed,
         };
@@ -207,8 +246,15 @@ mod tests {
         let mut found = found();
         found.snapshots[0].ok = false;
         found.problems.push(Problem { offset: 512, reason: "r".to_owned() });
+        found.snapshots[0].sound = 11;
         assert!(!is_sound(&found));
-        assert!(lines(&found)[0].starts_with("DAMAGED  1a2b3c4d"));
+        assert_eq!(
+            lines(&found)[..2],
+            [
+                "DAMAGED  1a2b3c4d  p: 11 of 12 entries sound, 1.0 MiB checked",
+                "         /v: 11 entries sound, and how many there were is lost"
+            ]
+        );
         let verdict = verdict(&found);
         assert!(
             verdict.starts_with("/backup.tar is not sound: 1 problem, 1 damaged snapshot: keep it"),

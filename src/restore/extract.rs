@@ -43,6 +43,9 @@ pub(super) struct Extractor<'a> {
     pins: Pins,
     /// Members that could not be made for want of privilege.
     skipped: HashSet<Vec<u8>>,
+    /// Of a damaged snapshot: directories are made and gone into in any order, and given their metadata in the end. These
+    /// are the offsets of their members, and their paths.
+    unordered: Option<Vec<(u64, Vec<u8>)>>,
     run: &'a Run<'a>,
 }
 
@@ -78,8 +81,14 @@ impl<'a> Extractor<'a> {
             no_owner,
             pins,
             skipped: HashSet::new(),
+            unordered: None,
             run,
         })
+    }
+
+    /// Takes members some of which are missing, and their directories with them.
+    pub(super) fn with_gaps(self) -> Self {
+        Extractor { unordered: Some(Vec::new()), ..self }
     }
 
     /// Restores one member at `path` inside the volume and checks it, or hands it over to `crew`.
@@ -95,7 +104,10 @@ impl<'a> Extractor<'a> {
         let reader = Arc::clone(crew.reader());
         let item = Item { path, member, reader: &reader };
         check_path(path).map_err(|reason| item.damaged(reason))?;
-        let name = self.go_to_parent(&item, crew, warnings)?;
+        let name = match self.unordered {
+            Some(_) => self.make_parents(path)?,
+            None => self.go_to_parent(&item, crew, warnings)?,
+        };
         if self.pins.holds(path) {
             let metadata = Metadata::of_head(member, true, || self.full(path))?;
             return crew.file(&self.place, None, path, member, metadata, warnings);
@@ -125,7 +137,25 @@ impl<'a> Extractor<'a> {
         while !self.open.is_empty() {
             self.leave(crew, warnings)?;
         }
+        let Some(mut directories) = self.unordered.take() else { return Ok(()) };
+        crew.settle(warnings)?;
+        // What lies in a directory comes before it: its permissions may close it.
+        directories.sort_by(|(_, a), (_, b)| b.cmp(a));
+        for (start, path) in directories {
+            let full = self.full(&path);
+            let metadata = self.read_again(start, &full, crew)?;
+            let handle = self.descent.go_to(&path).context("open", &full)?;
+            metadata.apply(handle, false, &full, &mut |reason| crew.warn(&full, &reason, warnings))?;
+        }
         Ok(())
+    }
+
+    /// The metadata of the member at `start`, whose full path is `path`.
+    fn read_again(&self, start: u64, path: &[u8], crew: &Crew) -> Result<Metadata> {
+        match Walk::new(Arc::clone(crew.reader()), start).step()? {
+            Step::Member(member) => Metadata::of_head(&member, self.no_owner, || path.to_vec()),
+            Step::End(_) => Err(crew.reader().shrunk(start)),
+        }
     }
 
     /// Makes the directory that a member lies in the current one; returns the last name of its path.
@@ -152,6 +182,26 @@ impl<'a> Extractor<'a> {
         Err(item.damaged("a member that does not follow the directory that it lies in"))
     }
 
+    /// The same for members some of whose directories have none, or were left.
+    fn make_parents<'p>(&mut self, path: &'p [u8]) -> Result<&'p [u8]> {
+        let (parent, name) = parent_and_name(path);
+        let full = self.full(path);
+        match self.descent.go_to(parent) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            gone => return gone.context("open", &full).map(|_| name),
+        }
+        self.descent.go_to(b"").context("open", &full)?;
+        for directory in parent.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            let here = self.descent.here().context("open", &full)?;
+            match here.make_directory(directory, 0o700) {
+                Err(error) if is(&error, Errno::EEXIST) => {}
+                made => made.context("create", &full)?,
+            }
+            self.descent.enter(directory).context("open", &full)?;
+        }
+        Ok(name)
+    }
+
     fn leave(&mut self, crew: &mut Crew, warnings: &mut Warnings) -> Result<()> {
         let Some(Directory { length, metadata, start, fresh }) = self.open.pop() else { return Ok(()) };
         self.path.truncate(length);
@@ -160,10 +210,7 @@ impl<'a> Extractor<'a> {
         let is_heavy = metadata.is_none();
         let metadata = match metadata {
             Some(metadata) => metadata,
-            None => match Walk::new(Arc::clone(crew.reader()), start).step()? {
-                Step::Member(member) => Metadata::of_head(&member, self.no_owner, || path.clone())?,
-                Step::End(_) => return Err(crew.reader().shrunk(start)),
-            },
+            None => self.read_again(start, &path, crew)?,
         };
         let handle = Arc::clone(self.descent.share().context("open", &path)?);
         self.descent.leave();
@@ -175,7 +222,7 @@ impl<'a> Extractor<'a> {
         let (path, full) = (item.path, self.full(item.path));
         item.check()?;
         let metadata = Metadata::of_head(item.member, self.no_owner, || full.clone())?;
-        let stays = path.is_empty() || self.pins.leads(path);
+        let stays = path.is_empty() || self.pins.leads(path) || self.unordered.is_some();
         if !path.is_empty() {
             let here = self.descent.here().context("open", &full)?;
             match here.make_directory(name, 0o700) {
@@ -183,6 +230,10 @@ impl<'a> Extractor<'a> {
                 made => made.context("create", &full)?,
             }
             self.descent.enter(name).context("open", &full)?;
+        }
+        if let Some(directories) = &mut self.unordered {
+            directories.push((item.member.start, path.to_vec()));
+            return Ok(());
         }
         let weight = metadata.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         let metadata = Some(metadata).filter(|_| weight <= KEPT);

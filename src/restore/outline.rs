@@ -1,7 +1,7 @@
-//! Whether the members of one volume can be restored at all, told before anything is cleared for them: the same rules
-//! that the extractor has, for members that nothing is made of.
+//! Whether the members of one volume can be restored at all, told before anything is cleared for them, or before those
+//! of a damaged snapshot are chosen: the same rules that the extractor has, for members that nothing is made of.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
@@ -25,8 +25,17 @@ pub(super) struct Outline {
     open: Vec<usize>,
     /// The path of the last of them; those of the others are so much of it.
     path: Vec<u8>,
-    /// Whether each is a directory.
-    seen: HashMap<[u8; 16], bool>,
+    seen: HashMap<[u8; 16], Seen>,
+    /// Of a damaged snapshot: directories without a member are made, and these are their paths.
+    made: Option<BTreeSet<Vec<u8>>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Directory,
+    /// Made for what is in it.
+    Made,
+    Other,
 }
 
 impl Outline {
@@ -38,7 +47,18 @@ impl Outline {
             open: Vec::new(),
             path: Vec::new(),
             seen: HashMap::new(),
+            made: None,
         }
+    }
+
+    /// For members some of which are missing.
+    pub(super) fn with_gaps(volume: &[u8], no_owner: bool) -> Self {
+        Outline { made: Some(BTreeSet::new()), ..Outline::new(volume, no_owner, Pins::default()) }
+    }
+
+    /// The full paths of directories that are made for what is in them.
+    pub(super) fn made(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.made.iter().flatten().map(|path| join(&self.volume, path))
     }
 
     /// Checks the next member, but not its data.
@@ -54,7 +74,8 @@ impl Outline {
             return Err(content.damaged("a name that is too long"));
         }
         self.enter_parent(path, content)?;
-        if self.seen.contains_key(&key(path)) {
+        let is_made = self.seen.get(&key(path)) == Some(&Seen::Made) && member.kind == Kind::Directory;
+        if self.seen.contains_key(&key(path)) && !is_made {
             return Err(content.damaged("a second member of the same name"));
         }
         Metadata::of_head(member, self.no_owner, || join(&self.volume, path))?;
@@ -72,7 +93,7 @@ impl Outline {
                 }
             },
             Kind::HardLink => {
-                let source = source.filter(|source| self.seen.get(&key(source)) == Some(&false));
+                let source = source.filter(|source| self.seen.get(&key(source)) == Some(&Seen::Other));
                 let source = source.ok_or_else(|| content.damaged(BAD_LINK))?;
                 if self.pins.holds(source) && !self.pins.holds(path) {
                     return Err(content.damaged(
@@ -91,13 +112,31 @@ impl Outline {
                 return Err(content.damaged(&format!("a member of type {flag:#04x}, which no volume has")));
             }
         }
-        self.seen.insert(key(path), member.kind == Kind::Directory);
+        let seen = if member.kind == Kind::Directory { Seen::Directory } else { Seen::Other };
+        self.seen.insert(key(path), seen);
+        if let Some(made) = &mut self.made {
+            made.remove(path);
+            for parent in parents(path) {
+                self.seen.entry(key(parent)).or_insert_with(|| {
+                    made.insert(parent.to_vec());
+                    Seen::Made
+                });
+            }
+        }
         Ok(())
     }
 
     fn enter_parent(&mut self, path: &[u8], content: &Content) -> Result<()> {
         if path.is_empty() {
             return Ok(());
+        }
+        if self.made.is_some() {
+            let is_free = |parent| self.seen.get(&key(parent)) != Some(&Seen::Other);
+            return if parents(path).all(is_free) {
+                Ok(())
+            } else {
+                Err(content.damaged("a member in what is no directory"))
+            };
         }
         let (parent, _) = parent_and_name(path);
         while self.open.last().is_some_and(|&here| self.path[..here] != *parent) {
@@ -108,6 +147,16 @@ impl Outline {
             None => Err(content.damaged("a member that does not follow the directory that it lies in")),
         }
     }
+}
+
+/// The directories that `path` lies in, the root last.
+fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(path).filter(|path| !path.is_empty());
+    std::iter::from_fn(move || {
+        let (parent, _) = parent_and_name(rest?);
+        rest = Some(parent).filter(|parent| !parent.is_empty());
+        Some(parent)
+    })
 }
 
 fn key(path: &[u8]) -> [u8; 16] {

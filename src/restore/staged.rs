@@ -70,7 +70,11 @@ fn extract(
         let stage = dir.make_stage(&job.survey.volumes[dir.wanted].staging_names, &job.spare)?;
         let opened = stage.staging.directory(NEW).context("open the staging directory in", &dir.path);
         stages.push(stage);
-        let extractor = Extractor::new(&opened?, &dir.path, job.options.no_owner, Pins::default(), job.run)?;
+        let mut extractor =
+            Extractor::new(&opened?, &dir.path, job.options.no_owner, Pins::default(), job.run)?;
+        if !job.snapshot.gaps.is_empty() {
+            extractor = extractor.with_gaps();
+        }
         destinations.push((dir.wanted, Destination::Extract(Box::new(extractor))));
     }
     pass::run(job, destinations, files, warnings)

@@ -18,6 +18,7 @@ use crate::restore::pins::is_below;
 use crate::restore::swap::in_the_way;
 use crate::restore::target::DirTarget;
 use crate::restore::wanted::Wanted;
+use crate::snapshot::salvage::step_over;
 use crate::snapshot::{Snapshot, VOLUMES_DATA, under};
 use crate::staging;
 
@@ -73,8 +74,12 @@ pub(super) fn walk_on(
         places[wanted.index] = Some(at);
     }
     let list = under(&snapshot.prefix, VOLUMES_DATA);
-    while walk.position() < snapshot.close {
+    loop {
+        step_over(&snapshot.gaps, &mut walk);
         let at = walk.position();
+        if at >= snapshot.close {
+            return Ok(());
+        }
         let Step::Member(member) = walk.step()? else {
             return Err(damaged(reader, at, "the archive ends in the middle of a snapshot"));
         };
@@ -101,7 +106,6 @@ pub(super) fn walk_on(
             each(Found { wanted, path: place.path, member: &member })?;
         }
     }
-    Ok(())
 }
 
 /// Whether `path` is restored when `only` is asked for: it, what is below it, and the directories that lead to it.
@@ -143,7 +147,8 @@ impl Survey {
             }
             Ok(())
         })?;
-        if let Some(missing) = roots.iter().position(|&found| !found) {
+        let is_whole = snapshot.gaps.is_empty();
+        if let Some(missing) = roots.iter().position(|&found| !found).filter(|_| is_whole) {
             return Err(Error::NoSnapshot(format!(
                 "snapshot {} in {} lists the volume {} and has no members of it: choose another with --snapshot",
                 snapshot.id,
@@ -153,6 +158,14 @@ impl Survey {
         }
         if let (Some(only), false) = (only, found_only) {
             let path = join(wanted[0].path.as_bytes(), only);
+            if !is_whole {
+                return Err(Error::NoSnapshot(format!(
+                    "nothing that is sound is left of {} in snapshot {} in {}",
+                    Shown::from(&path),
+                    snapshot.id,
+                    reader.name()
+                )));
+            }
             return Err(Error::NoSnapshot(format!(
                 "snapshot {} in {} does not hold {}: `snapshotter list {}` shows what it holds",
                 snapshot.id,

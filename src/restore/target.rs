@@ -314,6 +314,19 @@ pub(super) fn nested_in(path: &str, snapshot: &Snapshot) -> Vec<Vec<u8>> {
     snapshot.volumes.iter().filter_map(inside).collect()
 }
 
+/// Whether there is anything at `target`, but an empty directory.
+pub(super) fn holds_something(target: &[u8]) -> Result<bool> {
+    let found = match Handle::open_path(crate::fs::handle::path(target)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        found => found.context("open", target)?,
+    };
+    if found.stat().context("look at", target)?.kind != Kind::Directory {
+        return Ok(true);
+    }
+    let directory = Handle::open_directory(crate::fs::handle::path(target)).context("open", target)?;
+    Ok(!space::names_in_root(&directory).context("list", target)?.is_empty())
+}
+
 impl FileTarget {
     /// The file volume at `path` itself.
     pub(super) fn open(wanted: usize, path: &str) -> Result<Self> {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use crate::archive::open::Reader;
 use crate::config::{Config, Volume};
@@ -11,6 +12,7 @@ use crate::name::Shown;
 use crate::restore::RestoreOptions;
 use crate::restore::extract::check_path;
 use crate::snapshot::catalog::Catalog;
+use crate::snapshot::salvage::Remnant;
 use crate::snapshot::{Snapshot, select};
 use crate::volume::{self, VolumeType};
 
@@ -31,10 +33,12 @@ pub(super) fn choose<'a>(
     options: &RestoreOptions,
 ) -> Result<&'a Snapshot> {
     let Some(id) = &options.snapshot else {
-        catalog.require_sound(
-            reader,
-            "the newest snapshot may be what is missing, so name one that `snapshotter list` shows with --snapshot",
-        )?;
+        if !options.skip_damaged {
+            catalog.require_sound(
+                reader,
+                "the newest snapshot may be what is missing, so name one that `snapshotter list` shows with --snapshot",
+            )?;
+        }
         return select::newest(catalog, reader.name(), &config.prefix);
     };
     let snapshot = select::by_id(catalog, reader.name(), id)?;
@@ -49,6 +53,39 @@ pub(super) fn choose<'a>(
         )));
     }
     Ok(snapshot)
+}
+
+/// The same where snapshots may be damaged: what is left of it.
+pub(super) fn choose_damaged(
+    reader: &Arc<Reader>,
+    mut remnants: Vec<Remnant>,
+    config: &Config,
+    options: &RestoreOptions,
+) -> Result<Remnant> {
+    let paths: Vec<&str> = config.volumes.iter().map(Volume::path).collect();
+    for remnant in &mut remnants {
+        if remnant.snapshot.volumes.is_empty() && remnant.is_under(&config.prefix) {
+            remnant.set_volumes(reader, &config.prefix, &paths)?;
+        }
+    }
+    // What may be none is only restored when it is named.
+    let may_be_meant = |remnant: &&Remnant| options.snapshot.is_some() || !remnant.doubtful;
+    let snapshots = remnants.iter().filter(may_be_meant).map(|remnant| remnant.snapshot.clone()).collect();
+    let catalog = Catalog { snapshots, ..Catalog::default() };
+    let start = choose(reader, &catalog, config, options)?.start;
+    let chosen = remnants.into_iter().find(|remnant| remnant.snapshot.start == start);
+    match chosen {
+        Some(chosen) if !chosen.snapshot.volumes.is_empty() => Ok(chosen),
+        chosen => {
+            let first = chosen.and_then(|chosen| chosen.first_name().map(Shown::from));
+            let first = first.map(|name| format!(" (the first name that is left is {name})"));
+            Err(Error::NoSnapshot(format!(
+                "the files that list the volumes of snapshot @{start} in {} are damaged: name them with --volume{}",
+                reader.name(),
+                first.unwrap_or_default()
+            )))
+        }
+    }
 }
 
 /// The configured volumes as the snapshot has them; without any, all that it has.

@@ -4,23 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::archive::checksum::Cover;
+use crate::archive::checksum::{Checksum, Cover};
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
 use crate::archive::end::{Tail, tail};
 use crate::archive::open::{Access, Reader, describe};
 use crate::archive::ustar::{Block, is_header};
-use crate::archive::walk::{Step, Walk};
+use crate::archive::walk::{Step, Walk, damaged};
 use crate::archive::{BLOCK_LEN, END_LEN};
 use crate::error::{Error, Result, chain};
 use crate::fs::lock::{self, Mode};
 use crate::observer::Run;
 use crate::snapshot::digest::Digest;
-use crate::snapshot::layout::Layout;
 use crate::snapshot::manifest::Manifest;
 use crate::snapshot::{BEGIN, MAX_CLOSING_FILE, SNAPSHOT_JSON, Snapshot, begin_block, go, under};
-use crate::time::Time;
-use crate::volume::id;
 
 /// Something in an archive that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +29,7 @@ pub struct Problem {
 }
 
 /// The contents of an archive.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Catalog {
     /// Its snapshots, oldest first.
     pub snapshots: Vec<Snapshot>,
@@ -50,13 +47,23 @@ pub struct Catalog {
 
 /// Opens the archive at `path` for reading, and waits for an append that is under way.
 pub(crate) fn open(path: &Path, lock_timeout: Duration, run: &Run) -> Result<(Arc<Reader>, Catalog)> {
+    let (reader, catalog) = try_open(path, lock_timeout, run)?;
+    Ok((reader, catalog?))
+}
+
+/// The same for what may be no archive any more.
+pub(crate) fn try_open(
+    path: &Path,
+    lock_timeout: Duration,
+    run: &Run,
+) -> Result<(Arc<Reader>, Result<Catalog>)> {
     let opened = Reader::open(path, Access::Read)?;
     lock::lock(opened.file().handle(), Mode::Shared, opened.name(), lock_timeout, run)?;
     let reader = opened.refreshed()?;
     let catalog = read(&reader, run);
     // Bytes before the end never change, so from here on no lock is needed.
     let _ = reader.file().handle().as_file().unlock();
-    Ok((reader, catalog?))
+    Ok((reader, catalog))
 }
 
 /// Walks `reader`, which nobody may be appending to.
@@ -135,14 +142,7 @@ struct Open {
 
 impl<'a> Scan<'a> {
     pub(crate) fn new(reader: &'a Arc<Reader>) -> Self {
-        let catalog = Catalog {
-            snapshots: Vec::new(),
-            foreign: 0,
-            end: None,
-            tail: Tail::Nothing,
-            problems: Vec::new(),
-            globals: false,
-        };
+        let catalog = Catalog::default();
         Scan { reader, begin: begin_block(), catalog, open: None, loose: 0 }
     }
 
@@ -165,10 +165,10 @@ impl<'a> Scan<'a> {
             return self.foreign(member);
         };
         match (closes, member.checksum) {
-            (Some(_), _) => {
+            (Some(checksum), _) => {
                 let open = self.open.take();
                 self.loose = member.end();
-                let read = open.map(|open| close(self.reader, &open, member));
+                let read = open.map(|open| close(self.reader, &open, member, &checksum));
                 match read {
                     Some(Ok(snapshot)) => self.catalog.snapshots.push(snapshot),
                     Some(Err(Error::Damaged { reason, offset, .. })) => self.problem(offset, reason),
@@ -222,56 +222,41 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Reads the close of a snapshot and holds what it says against what was met.
-fn close(reader: &Reader, open: &Open, member: &Head) -> Result<Snapshot> {
-    let damaged =
-        |reason: String| Error::Damaged { archive: reader.name().clone(), offset: member.start, reason };
-    let Some(checksum) = member.checksum.filter(|_| member.stored <= MAX_CLOSING_FILE) else {
+/// Reads the close of a snapshot.
+///
+/// # Errors
+/// [`Error::Damaged`] when it is not sound.
+pub(crate) fn read_manifest(reader: &Reader, member: &Head) -> Result<Manifest> {
+    let damaged = |reason| damaged(reader, member.start, reason);
+    if member.stored > MAX_CLOSING_FILE {
         return Err(damaged("snapshot.json is too long".to_owned()));
-    };
+    }
     let mut text = vec![0; usize::try_from(member.stored).unwrap_or(0)];
     let mut content = Content::new(reader, member, member.header);
     content.read(&mut text, usize::MAX)?;
     content.finish()?;
     let manifest = Manifest::decode(&text).map_err(damaged)?;
+    if member.name != under(&manifest.prefix, SNAPSHOT_JSON) {
+        return Err(damaged("snapshot.json has another prefix than it says".to_owned()));
+    }
+    Ok(manifest)
+}
+
+/// Reads the close of a snapshot and holds what it says against what was met.
+fn close(reader: &Reader, open: &Open, member: &Head, checksum: &Checksum) -> Result<Snapshot> {
+    let manifest = read_manifest(reader, member)?;
     let bytes = member.start - open.start;
     let digest = open.digest.to_hex();
     if (manifest.members, manifest.bytes, manifest.digest.as_str()) != (open.members, bytes, digest.as_str())
     {
-        return Err(damaged(format!(
+        let reason = format!(
             "the snapshot's members are not those that it was closed with ({} members in {bytes} bytes, and {} in {} \
              were written)",
             open.members, manifest.members, manifest.bytes
-        )));
+        );
+        return Err(damaged(reader, member.start, reason));
     }
-    if member.name != under(&manifest.prefix, SNAPSHOT_JSON) {
-        return Err(damaged("snapshot.json has another prefix than it says".to_owned()));
-    }
-    let hex = blake3::Hash::from_bytes(checksum.digest).to_hex();
-    let names = manifest.volumes.iter().map(|volume| under(&manifest.prefix, id(&volume.path)));
-    Ok(Snapshot {
-        id: hex[..8].to_owned(),
-        created: parse_time(&manifest.created),
-        layout: Layout::new(names.collect()),
-        program: manifest.program,
-        prefix: manifest.prefix,
-        volumes: manifest.volumes,
-        entries: manifest.entries,
-        size: manifest.size,
-        unhashed: manifest.unhashed,
-        note: manifest.note,
-        exclude: manifest.exclude,
-        warning_count: manifest.warning_count,
-        warnings: manifest.warnings.into_iter().map(|warning| (warning.path, warning.reason)).collect(),
-        start: open.start,
-        end: member.end(),
-        close: member.start,
-    })
-}
-
-fn parse_time(text: &str) -> Time {
-    let time = text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second);
-    Time { secs: time.unwrap_or_default(), nanos: 0 }
+    Ok(Snapshot::of_manifest(manifest, &checksum.digest, open.start, member.start..member.end()))
 }
 
 impl Catalog {

@@ -61,6 +61,7 @@ pub(crate) fn snapshot(reader: &Arc<Reader>, from: u64, close: &Head) -> Result<
         end: close.end(),
         close: close.start,
         layout,
+        gaps: Vec::new(),
     };
     count(reader, from, &mut found)?;
     let members = found.entries + 1;

@@ -8,12 +8,17 @@ use crate::snapshot::catalog::Catalog;
 /// The fewest digits that name a snapshot.
 const MIN_DIGITS: usize = 4;
 
-/// The one snapshot whose ID begins with `id`.
+/// The one snapshot whose ID begins with `id`. One that lost its ID is named by its place, as `@OFFSET`.
 ///
 /// # Errors
 /// [`Error::NoSnapshot`] when none or several do.
 pub(crate) fn by_id<'a>(catalog: &'a Catalog, archive: &Shown, id: &str) -> Result<&'a Snapshot> {
     let wanted = id.to_ascii_lowercase();
+    if let Some(found) =
+        catalog.snapshots.iter().find(|snapshot| wanted.starts_with('@') && snapshot.id == wanted)
+    {
+        return Ok(found);
+    }
     if wanted.len() < MIN_DIGITS || wanted.len() > 8 || !wanted.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(Error::NoSnapshot(format!(
             "{} is no snapshot's ID: give {MIN_DIGITS} to 8 hex digits of one that `snapshotter list` shows",

@@ -88,6 +88,10 @@ fn judge(case: &Case, way: Way, outcome: &Result<(), String>) -> Option<String> 
     if matches!(way, Way::DryRun | Way::OnePath | Way::Volumes) {
         return None;
     }
+    // What is refused as a whole may have sound parts.
+    if way == Way::SkipDamaged && matches!(case.expect, Expect::Refused(_)) {
+        return None;
+    }
     let root = if matches!(way, Way::Folder | Way::FolderInPlace) { "/srv/v" } else { "/srv/into/srv/v" };
     let is = match (case.expect, outcome) {
         (Expect::Refused(why), Err(reason)) => {

@@ -19,6 +19,7 @@ mod comparison;
 mod concurrency;
 mod containers;
 mod crash;
+mod damage;
 mod extraction;
 // The registers of a stopped program are those of one architecture.
 #[cfg(target_arch = "x86_64")]

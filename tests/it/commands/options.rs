@@ -26,7 +26,7 @@ fn a_dry_run_changes_nothing_and_lists_what_would_change() {
         let result = run.json();
         has_keys(
             &result,
-            "id prefix time volumes entries size unhashed warning_count warnings dry_run changes seconds",
+            "id prefix time volumes entries size unhashed warning_count warnings dry_run changes skipped seconds",
         );
         assert_eq!(result["dry_run"], true);
         let changes = result["changes"].as_array().unwrap();

@@ -35,7 +35,7 @@ fn backup_and_restore_report_as_json() {
         let restore = s.run(["restore", "--json"]).silent().json();
         has_keys(
             &restore,
-            "id prefix time volumes entries size unhashed warning_count warnings dry_run changes seconds",
+            "id prefix time volumes entries size unhashed warning_count warnings dry_run changes skipped seconds",
         );
         has_keys(&restore["volumes"][0], "path target type");
         assert_eq!(restore["id"], id);
@@ -71,7 +71,7 @@ fn list_and_verify_report_as_json() {
 
         let verify = s.run(["verify", "--json"]).silent().json();
         has_keys(&verify, "archive ok snapshots foreign remains problems seconds");
-        has_keys(&verify["snapshots"][0], "id prefix ok entries checked unhashed");
+        has_keys(&verify["snapshots"][0], "id prefix ok offset entries sound volumes checked unhashed");
         assert_eq!(verify["ok"], true);
         assert_eq!(verify["snapshots"][0]["unhashed"], 0);
 

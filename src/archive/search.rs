@@ -1,0 +1,157 @@
+//! Finding members again behind a place where the walk cannot go on. A block counts as the beginning of a member only
+//! when it is one of ours and its checksum holds: all else may be any file's content. Even so it may lie in the content
+//! of a file that is an archive itself, and that is for the caller to judge.
+
+use std::sync::Arc;
+
+use crate::archive::content::Content;
+use crate::archive::encode::PAX_NAME;
+use crate::archive::open::Reader;
+use crate::archive::ustar::{Block, Parsed, flag, is_header};
+use crate::archive::walk::{Step, Walk};
+use crate::archive::{BLOCK, BLOCK_LEN};
+use crate::error::{Error, Result};
+use crate::observer::Run;
+
+/// How much is read at once, in bytes.
+const PIECE: usize = 1 << 20;
+/// What an archive of any length may cost in vain, in bytes.
+const MIN_BUDGET: u64 = 64 << 20;
+
+/// So many names of what is lost are told of one place.
+const MAX_NAMES: usize = 1000;
+
+pub(crate) struct Search<'r> {
+    reader: Arc<Reader>,
+    run: &'r Run<'r>,
+    /// How many bytes may still be read for members whose checksums do not hold: their headers may claim to be long, and
+    /// may be many.
+    budget: u64,
+    /// What was read of the archive last, and from where on.
+    piece: Vec<u8>,
+    start: u64,
+}
+
+/// What a search met.
+#[derive(Debug, Default)]
+pub(crate) struct Hit {
+    /// The offset of a sound member, if there is one.
+    pub(crate) at: Option<u64>,
+    /// Names in headers before that, and where these lie. They may be damaged, and may be any.
+    pub(crate) names: Vec<(u64, Vec<u8>)>,
+}
+
+impl<'r> Search<'r> {
+    pub(crate) fn new(reader: &Arc<Reader>, run: &'r Run<'r>) -> Self {
+        let budget = reader.len().max(MIN_BUDGET);
+        Search { reader: Arc::clone(reader), run, budget, piece: Vec::new(), start: 0 }
+    }
+
+    /// Looks behind the block at `from`, which was no member, for a sound one, or for the block `begin`.
+    pub(crate) fn behind(&mut self, from: u64, begin: &Block) -> Result<Hit> {
+        let mut hit = Hit::default();
+        let mut at = from;
+        while let Some(block) = self.block(at)? {
+            if at > from && (block == *begin || (may_begin(&block) && self.holds(at)?)) {
+                hit.at = Some(at);
+                break;
+            }
+            if hit.names.len() < MAX_NAMES && block != *begin {
+                hit.names.extend(name_in(&block).map(|name| (at, name)));
+            }
+            at += BLOCK;
+        }
+        Ok(hit)
+    }
+
+    /// Whether the member at `at` has a checksum that holds. Once too much was read in vain, none is said to.
+    pub(crate) fn holds(&mut self, at: u64) -> Result<bool> {
+        let Some(block) = self.block(at)? else { return Ok(false) };
+        let claimed = Parsed::new(&block).size().unwrap_or(u64::MAX);
+        if !self.pay(claimed.saturating_add(2 * BLOCK)) {
+            return Ok(false);
+        }
+        let mut walk = Walk::new(Arc::clone(&self.reader), at);
+        let found = match walk.step() {
+            Ok(Step::Member(head)) if head.start == at && head.checksum.is_some() => head,
+            Ok(_) | Err(Error::Damaged { .. }) => return Ok(false),
+            Err(other) => return Err(other),
+        };
+        let cost =
+            if found.checksum.is_some_and(|checksum| checksum.covers_data()) { found.stored } else { 0 };
+        if !self.pay(cost) {
+            return Ok(false);
+        }
+        let run = self.run;
+        let checked = Content::new(&self.reader, &found, found.header);
+        match checked.check(&mut vec![0; PIECE.min(64 << 10)], |_| run.cancel.check("nothing was changed")) {
+            Ok(()) => {
+                // It is gone over once more at most.
+                self.budget = self.budget.saturating_add(claimed).saturating_add(cost + 2 * BLOCK);
+                Ok(true)
+            }
+            Err(Error::Damaged { .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn pay(&mut self, bytes: u64) -> bool {
+        let left = self.budget.checked_sub(bytes);
+        self.budget = left.unwrap_or(self.budget);
+        left.is_some()
+    }
+
+    /// The block at `at`, if the archive has all of it.
+    fn block(&mut self, at: u64) -> Result<Option<Block>> {
+        let inside = |start: u64| at.checked_sub(start).and_then(|skip| usize::try_from(skip).ok());
+        if let Some(block) = inside(self.start).and_then(|skip| self.piece.get(skip..)?.first_chunk()) {
+            return Ok(Some(*block));
+        }
+        self.run.cancel.check("nothing was changed")?;
+        self.piece.resize(PIECE, 0);
+        let filled = self.reader.read(&mut self.piece, at)?;
+        self.piece.truncate(filled);
+        self.start = at;
+        Ok(self.piece.first_chunk::<BLOCK_LEN>().copied())
+    }
+}
+
+/// Whether a member of ours may begin with this block.
+fn may_begin(block: &Block) -> bool {
+    block[156] == flag::PAX && Parsed::new(block).name() == (None, PAX_NAME) && is_header(block)
+}
+
+/// The name in what looks like a member's own header block, sound or not.
+fn name_in(block: &Block) -> Option<Vec<u8>> {
+    let parsed = Parsed::new(block);
+    if block[257..262] != *b"ustar" || matches!(parsed.flag(), flag::PAX | flag::PAX_GLOBAL) {
+        return None;
+    }
+    let (prefix, name) = parsed.name();
+    let joined = prefix.map_or_else(|| name.to_vec(), |prefix| [prefix, name].join(&b'/'));
+    // As a sparse file's name is not stored.
+    let parts = joined.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b"GNUSparseFile.0"));
+    Some(parts.collect::<Vec<_>>().join(&b'/')).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::open::Access;
+    use crate::archive::ustar::Fields;
+
+    #[test]
+    fn many_headers_that_claim_much_cost_no_more_than_the_budget() {
+        let claims = Fields { name: PAX_NAME, flag: flag::PAX, size: 1 << 20, ..Fields::default() }
+            .encode()
+            .repeat(8000);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), claims).unwrap();
+        let (reader, run) = (Reader::open(file.path(), Access::Read).unwrap(), Run::default());
+        let mut search = Search::new(&reader, &run);
+        let hit = search.behind(0, &[1; BLOCK_LEN]).unwrap();
+        assert_eq!((hit.at, hit.names.len()), (None, 0));
+        // What is left would not do for one more.
+        assert!(search.budget < 2 << 20, "{}", search.budget);
+    }
+}

@@ -1,0 +1,252 @@
+//! Which members of a damaged snapshot are restored: those that are as they were written, and that can be restored without
+//! the others. All of it is read before anything is made; what is left out becomes a gap, which every later walk steps
+//! over, and the restore is then one like any other.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::archive::checksum::Cover;
+use crate::archive::content::Content;
+use crate::archive::decode::Head;
+use crate::archive::entry::Kind;
+use crate::archive::open::Reader;
+use crate::archive::ustar::Block;
+use crate::archive::walk::{Step, Walk};
+use crate::error::{Error, Result};
+use crate::name::Shown;
+use crate::observer::{Phase, Run};
+use crate::restore::outline::Outline;
+use crate::restore::survey::is_asked_for;
+use crate::restore::wanted::Wanted;
+use crate::snapshot::salvage::{Gap, Remnant, step_over};
+use crate::snapshot::{SNAPSHOT_JSON, Snapshot, VOLUMES_DATA, begin_block, under};
+use crate::volume::VolumeType;
+
+/// Something that a restore left out because it is damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Where in the archive it is, in bytes.
+    pub offset: u64,
+    /// Its name in the archive, as far as that can be told.
+    pub name: Option<Vec<u8>>,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// What became of a damaged snapshot's members.
+#[derive(Debug, Default)]
+pub(super) struct Sifted {
+    pub(super) left_out: Vec<LeftOut>,
+    /// Full paths of directories that are made without their attributes.
+    pub(super) made: Vec<Vec<u8>>,
+    /// How many members were found by searching.
+    pub(super) found: u64,
+}
+
+enum Verdict {
+    Taken,
+    /// Later walks pass it by.
+    NotAskedFor,
+    /// It is of no volume, and later walks must not meet it.
+    NoMember,
+}
+
+struct Sift<'a> {
+    reader: &'a Arc<Reader>,
+    snapshot: &'a Snapshot,
+    wanted: &'a [Wanted],
+    only: Option<&'a [u8]>,
+    outlines: Vec<Outline>,
+    /// How many members of each wanted volume are taken.
+    taken: Vec<u64>,
+    gaps: Vec<Range<u64>>,
+    sifted: Sifted,
+    begin: Block,
+    buffer: Vec<u8>,
+    run: &'a Run<'a>,
+}
+
+/// Leaves out of `remnant` what cannot be restored, and out of `wanted` the volumes that nothing is left of.
+pub(super) fn sift(
+    reader: &Arc<Reader>,
+    remnant: &mut Remnant,
+    wanted: &mut Vec<Wanted>,
+    only: Option<&[u8]>,
+    no_owner: bool,
+    run: &Run,
+) -> Result<Sifted> {
+    run.observer.begin(Phase::Verifying, Some(remnant.snapshot.end - remnant.snapshot.start));
+    let mut sift = Sift {
+        reader,
+        snapshot: &remnant.snapshot,
+        wanted,
+        only,
+        outlines: wanted.iter().map(|one| Outline::with_gaps(one.path.as_bytes(), no_owner)).collect(),
+        taken: vec![0; wanted.len()],
+        gaps: Vec::new(),
+        sifted: Sifted::default(),
+        begin: begin_block(),
+        buffer: vec![0; 256 << 10],
+        run,
+    };
+    sift.walk(remnant)?;
+    let Sift { outlines, taken, gaps, mut sifted, .. } = sift;
+    if remnant.sure {
+        // They lie where they did.
+        sifted.found = 0;
+    }
+    sifted.made = outlines.iter().flat_map(Outline::made).collect();
+    sifted.left_out.extend(lost_count(remnant));
+    for (one, _) in wanted.iter().zip(&taken).filter(|&(_, &taken)| taken == 0) {
+        let name = Some(under(&remnant.snapshot.prefix, crate::volume::id(&one.path)));
+        let reason = "nothing of this volume is left".to_owned();
+        sifted.left_out.push(LeftOut { offset: remnant.snapshot.start, name, reason });
+    }
+    let mut taken = taken.iter();
+    wanted.retain(|_| taken.next().is_some_and(|&taken| taken > 0));
+    if wanted.is_empty() {
+        return Err(Error::NoSnapshot(format!(
+            "nothing that is sound is left of snapshot {} in {}",
+            remnant.snapshot.id,
+            reader.name()
+        )));
+    }
+    remnant.snapshot.gaps = gaps;
+    Ok(sifted)
+}
+
+/// What can be said of members that left no trace.
+fn lost_count(remnant: &Remnant) -> Option<LeftOut> {
+    let snapshot = &remnant.snapshot;
+    let reason = if remnant.doubtful {
+        "the snapshot was found by searching, and may as a whole be the content of a file of another one"
+    } else if !remnant.counted {
+        "it is damaged or cut off, and so it cannot be told what else is missing"
+    } else if !remnant.is_whole() && remnant.gaps.is_empty() {
+        "the members are not those that the snapshot was closed with: some are missing, or were put in"
+    } else {
+        return None;
+    };
+    let name = Some(under(&snapshot.prefix, SNAPSHOT_JSON));
+    Some(LeftOut { offset: snapshot.close, name, reason: reason.to_owned() })
+}
+
+impl Sift<'_> {
+    fn walk(&mut self, remnant: &Remnant) -> Result<()> {
+        let before = &self.snapshot.gaps;
+        let mut walk = Walk::new(Arc::clone(self.reader), self.snapshot.start);
+        let mut passed = 0;
+        loop {
+            self.run.cancel.check("nothing was changed")?;
+            let from = walk.position();
+            step_over(before, &mut walk);
+            let at = walk.position();
+            if at > from {
+                self.leave(from..at);
+                for gap in remnant.gaps[passed..].iter().take_while(|gap| gap.range.start < at) {
+                    self.list_gap(gap);
+                    passed += 1;
+                }
+            }
+            if at >= self.snapshot.close {
+                return Ok(());
+            }
+            let Step::Member(head) = walk.step()? else { return Ok(()) };
+            if head.start == self.snapshot.start && head.header == self.begin {
+                continue;
+            }
+            match self.member(&head) {
+                Ok(Verdict::Taken) => self.sifted.found += u64::from(passed > 0),
+                Ok(Verdict::NotAskedFor) => {}
+                Ok(Verdict::NoMember) => self.leave(head.start..head.end()),
+                Err(reason) => {
+                    self.leave(head.start..head.end());
+                    self.list(&head, reason?);
+                }
+            }
+            self.run.observer.bytes(head.end() - head.start);
+        }
+    }
+
+    /// A stretch that is not walked through again.
+    fn leave(&mut self, stretch: Range<u64>) {
+        match self.gaps.last_mut() {
+            Some(last) if last.end >= stretch.start => last.end = last.end.max(stretch.end),
+            _ => self.gaps.push(stretch),
+        }
+    }
+
+    fn list_gap(&mut self, gap: &Gap) {
+        let is_ours = |name: &&(u64, Vec<u8>)| self.snapshot.layout.locate(&name.1).is_some();
+        let mut left_out: Vec<LeftOut> = gap
+            .names
+            .iter()
+            .filter(is_ours)
+            .map(|(at, name)| LeftOut { offset: *at, name: Some(name.clone()), reason: gap.describe() })
+            .collect();
+        if left_out.is_empty() {
+            left_out.push(LeftOut { offset: gap.range.start, name: None, reason: gap.describe() });
+        }
+        self.sifted.left_out.extend(left_out);
+    }
+
+    fn list(&mut self, head: &Head, reason: String) {
+        let place = self.snapshot.layout.locate(head.name);
+        if place.is_none_or(|place| is_asked_for(place.path, self.only)) {
+            self.sifted.left_out.push(LeftOut { offset: head.start, name: Some(head.name.to_vec()), reason });
+        }
+    }
+
+    /// What to do with a member; an error is what is wrong with it, or keeps it from being read.
+    fn member(&mut self, head: &Head) -> Result<Verdict, Result<String>> {
+        let damage = |error: Error| match error {
+            Error::Damaged { reason, .. } => Ok(without_name(reason, head.name)),
+            Error::Volume { reason, .. } => Ok(reason),
+            other => Err(other),
+        };
+        let bad = |reason: &str| Err(Ok(reason.to_owned()));
+        let place = self.snapshot.layout.locate(head.name);
+        let wanted = place
+            .as_ref()
+            .and_then(|place| self.wanted.iter().position(|wanted| wanted.index == place.volume));
+        let content = || Content::new(self.reader, head, head.header);
+        let run = self.run;
+        let mut check = || content().check(&mut self.buffer, |_| run.cancel.check("nothing was changed"));
+        let (Some(place), Some(wanted)) = (&place, wanted) else {
+            if place.is_some() {
+                return Ok(Verdict::NotAskedFor);
+            }
+            if head.name == under(&self.snapshot.prefix, VOLUMES_DATA) {
+                check().map_err(damage)?;
+                let is_in_place = head.end() == self.snapshot.close;
+                return Ok(if is_in_place { Verdict::NotAskedFor } else { Verdict::NoMember });
+            }
+            let is_close = head.checksum.is_some_and(|checksum| checksum.cover == Cover::Close);
+            return if is_close { Ok(Verdict::NoMember) } else { bad("it belongs to no volume") };
+        };
+        if head.checksum.is_none() {
+            return bad("it has no checksum");
+        }
+        check().map_err(damage)?;
+        let kind = self.wanted[wanted].kind;
+        let is_root = place.path.is_empty();
+        let fits = match kind {
+            VolumeType::Dir => !is_root || head.kind == Kind::Directory,
+            VolumeType::File => is_root && head.kind == Kind::File,
+        };
+        if !fits {
+            return bad("it does not fit its volume");
+        }
+        let source = self.snapshot.layout.locate(head.link).filter(|source| source.volume == place.volume);
+        let source = source.map(|source| source.path);
+        self.outlines[wanted].member(place.path, head, source, &mut content()).map_err(damage)?;
+        self.taken[wanted] += 1;
+        Ok(Verdict::Taken)
+    }
+}
+
+/// The reasons of the archive's layer begin with the member's name, which is listed beside them.
+fn without_name(reason: String, name: &[u8]) -> String {
+    let name = format!("{}: ", Shown::from(name));
+    reason.strip_prefix(&name).map(str::to_owned).unwrap_or(reason)
+}
