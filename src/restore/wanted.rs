@@ -41,7 +41,16 @@ pub(super) fn choose<'a>(
         }
         return select::newest(catalog, reader.name(), &config.prefix);
     };
-    let snapshot = select::by_id(catalog, reader.name(), id)?;
+    let snapshot = select::by_id(catalog, reader.name(), id).or_else(|none| {
+        // It may lie behind the damage.
+        if !options.skip_damaged {
+            catalog.require_sound(
+                reader,
+                "what lies behind that is only found with --skip-damaged --into DIR",
+            )?;
+        }
+        Err(none)
+    })?;
     if snapshot.prefix != config.prefix {
         return Err(Error::NoSnapshot(format!(
             "snapshot {} in {} has the prefix \"{}\", and the configuration has \"{}\": if that is meant, name its \

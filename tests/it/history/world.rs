@@ -281,7 +281,7 @@ impl<'s> World<'s> {
     }
 
     /// Restores the volumes of a snapshot.
-    fn restored(taken: &Taken, options: &RestoreOptions) -> snapshotter::Result<RestoreReport> {
+    pub(super) fn restored(taken: &Taken, options: &RestoreOptions) -> snapshotter::Result<RestoreReport> {
         let paths = taken.volumes.iter().map(|(path, _)| text(path)).filter(|_| !taken.original);
         let config =
             Config::from_parts(&taken.prefix, paths, Exclude::default(), Need::VolumesOrAll).unwrap();
