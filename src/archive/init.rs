@@ -1,6 +1,6 @@
 //! Making an empty archive.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -44,17 +44,7 @@ pub fn init_archive_over(path: &Path) -> Result<()> {
 
 fn init(path: &Path, force: bool) -> Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(mut file) => {
-            if let Err(error) = file.write_all(&END).and_then(|()| file.sync_all()).context("write", path) {
-                // It was not there before. What cannot be removed is no archive, and init takes it again.
-                let _ = std::fs::remove_file(path);
-                return Err(error);
-            }
-            let parent =
-                path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let parent = std::fs::canonicalize(parent).context("open", parent)?;
-            Handle::open_directory(&parent).and_then(|parent| parent.sync()).context("sync", &*parent)
-        }
+        Ok(file) => fill(file, path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => reset(path, force),
         Err(source) if source.kind() == io::ErrorKind::NotFound => {
             let hint = "make its directory first".to_owned();
@@ -62,6 +52,28 @@ fn init(path: &Path, force: bool) -> Result<()> {
         }
         Err(source) => Err(Error::Io { action: "create", path: Shown::from(path), source }),
     }
+}
+
+/// Makes the new file an archive, or removes it again.
+fn fill(mut file: File, path: &Path) -> Result<()> {
+    // As long as it may have to go again, no backup may append to it. Where there are no locks, this does without.
+    let _ = file.try_lock();
+    let filled = file.write_all(&END).and_then(|()| file.sync_all()).context("write", path);
+    let Err(what) = filled.and_then(|()| sync_directory_of(path)) else { return Ok(()) };
+    match std::fs::remove_file(path).context("remove", path) {
+        Ok(()) => Err(what),
+        Err(undo) => {
+            let state =
+                "it is new and holds nothing, so remove it, or try `snapshotter init` again".to_owned();
+            Err(Error::Undo { what: Box::new(what), undo: Box::new(undo), state })
+        }
+    }
+}
+
+fn sync_directory_of(path: &Path) -> Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = std::fs::canonicalize(parent).context("open", parent)?;
+    Handle::open_directory(&parent).and_then(|parent| parent.sync()).context("sync", &*parent)
 }
 
 fn reset(path: &Path, force: bool) -> Result<()> {

@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use nix::errno::Errno;
+
 use crate::archive::ustar::Block;
 use crate::error::{Context, Error, Result, closed_to_root};
 use crate::fs::{FileId, Handle, Kind, StoreFile};
@@ -135,24 +137,28 @@ fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
         Access::Append | Access::Init => Handle::open_for_update(&real),
     };
     opened.map_err(|source| {
-        let hint = match source.kind() {
-            io::ErrorKind::ReadOnlyFilesystem => "mount the archive without `:ro`".to_owned(),
-            _ => closed_to_root().map_or_else(
+        let path = name.clone();
+        let hint = match Errno::from_raw(source.raw_os_error().unwrap_or(0)) {
+            Errno::EROFS => "mount the archive without `:ro`".to_owned(),
+            Errno::EACCES => closed_to_root().map_or_else(
                 || format!("{action} it as a user that may, or as root with `--cap-add DAC_OVERRIDE`"),
                 str::to_owned,
             ),
+            _ => return Error::Io { action, path, source },
         };
-        Error::IoHint { action, path: name.clone(), source, hint }
+        Error::IoHint { action, path, source, hint }
     })
 }
 
 fn missing(access: Access, action: &'static str, name: &Shown, source: io::Error) -> Error {
-    let hint = if access == Access::Init {
-        "it is a symbolic link that leads nowhere: remove it".to_owned()
-    } else if source.kind() == io::ErrorKind::NotFound {
-        format!("make an archive with `snapshotter init`, and {MOUNT}")
-    } else {
-        "name an archive with --archive".to_owned()
+    let path = name.clone();
+    let hint = match (Errno::from_raw(source.raw_os_error().unwrap_or(0)), access) {
+        (Errno::ENOENT | Errno::ELOOP, Access::Init) => {
+            "it is a symbolic link that leads nowhere: remove it".to_owned()
+        }
+        (Errno::ENOENT, _) => format!("make an archive with `snapshotter init`, and {MOUNT}"),
+        (Errno::ELOOP | Errno::ENOTDIR, _) => "name an archive with --archive".to_owned(),
+        _ => return Error::Io { action, path, source },
     };
-    Error::IoHint { action, path: name.clone(), source, hint }
+    Error::IoHint { action, path, source, hint }
 }

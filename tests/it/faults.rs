@@ -21,6 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::thread;
 
+use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -251,8 +252,10 @@ impl<'s> Stored<'s> {
     /// Strikes one call, checks what that did, and then that the command works again. `None` when the call was not made.
     fn strike(&mut self, args: &[&str], strike: &Strike) -> Option<&'static str> {
         let old = self.prepare(args);
-        let traced = trace(&self.s.command(args), &self.s.config(), Some(strike), &fails_too);
+        let mut traced = trace(&self.s.command(args), &self.s.config(), Some(strike), &fails_too);
         traced.struck.as_ref()?;
+        // Without getrandom(2) the standard library opens this once, and keeps it.
+        traced.open.retain(|path| path != Path::new("/dev/urandom"));
         let outcome = self.outcome(args, &old, &traced.run);
         assert!(
             outcome == "killed" || traced.open.is_empty(),
@@ -332,7 +335,12 @@ impl Struck {
 fn succeeded(run: &Run) -> bool {
     assert!(!run.stderr().contains("panicked"), "{run}");
     if run.code() != Some(0) {
-        assert_refused(run, &[]);
+        if says(run, &["standard output"]) {
+            // What could not be written there is tried once more at the end, and may be there after all.
+            assert_eq!(run.complaints().len(), 1, "{run}");
+        } else {
+            assert_refused(run, &[]);
+        }
         assert_eq!(run.code(), Some(1), "{run}");
     }
     run.code() == Some(0)
@@ -425,5 +433,64 @@ fn a_command_killed_at_any_call_that_changes_something_leaves_the_old_or_the_new
             struck.assert_well();
             assert!(struck.outcomes.iter().all(|(_, _, outcome)| *outcome == "killed"));
         });
+    });
+}
+
+#[test]
+fn an_archive_that_cannot_be_opened_is_told_with_what_helps() {
+    if !need("root") {
+        return;
+    }
+    sandboxed(|s| {
+        Stored::new(s, Place::Tmpfs);
+        let (command, archive) = (s.command(["backup"]), format!("{:?}", s.archive()));
+        let trace = |strike: Option<&Strike>| trace(&command, &s.config(), strike, &fails_too);
+        let mut opens = trace(None).calls;
+        opens.retain(|call| call.name == "openat" && call.about.contains(&archive));
+        assert!(opens.len() >= 2, "it is looked at, and opened");
+        for Call { thread, name, number, .. } in opens {
+            for (errno, help) in [
+                (Errno::EACCES, "DAC_OVERRIDE"),
+                (Errno::EIO, "dmesg"),
+                (Errno::EMFILE, "--ulimit nofile"),
+                (Errno::EPERM, "lsattr"),
+                (Errno::EROFS, ":ro"),
+            ] {
+                let strike = Strike { thread, name: name.clone(), number, how: How::Fails(errno) };
+                let run = trace(Some(&strike)).run;
+                assert!(!succeeded(&run) && says(&run, &[help]), "{run}");
+                assert_eq!(says(&run, &["DAC_OVERRIDE"]), errno == Errno::EACCES, "{run}");
+            }
+        }
+    });
+}
+
+#[test]
+fn an_archive_that_cannot_be_made_is_not_there_after_all() {
+    if !need("root") {
+        return;
+    }
+    sandboxed(|s| {
+        s.tmpfs("", "size=1m");
+        let (command, archive) = (s.command(["init"]), s.archive());
+        let trace = |strike: Option<&Strike>| trace(&command, &archive, strike, &fails_too);
+        let (mut removed, mut struck_syncs) = (0, 0);
+        for call in trace(None).calls {
+            for how in hows(&call.name) {
+                fs::remove_file(&archive).unwrap();
+                let Call { thread, name, number, .. } = call.clone();
+                struck_syncs += usize::from(name == "fsync");
+                let run = trace(Some(&Strike { thread, name, number, how })).run;
+                if run.code().is_some() && !succeeded(&run) {
+                    let told = ["putting it back failed", "is an empty archive now"];
+                    assert_eq!(archive.exists(), says(&run, &told), "{run}");
+                    assert!(says(&run, &[text(s.root())]), "{run}");
+                    removed += usize::from(!archive.exists());
+                }
+                s.init();
+                assert_eq!(fs::read(&archive).unwrap(), [0; 1024], "{run}");
+            }
+        }
+        assert!(removed > 10 && struck_syncs > 10, "{removed}, {struck_syncs}");
     });
 }

@@ -1,6 +1,6 @@
 //! Runs the program call by call (`ptrace(2)`), and lets one of its system calls fail, do only a part of what it was
 //! asked to, or meet a signal. In contrast to `strace` it counts the calls from the moment on that the program opens
-//! its configuration, tells apart what one call is used for, makes short reads and writes that are real ones, and sees
+//! its first file, tells apart what one call is used for, makes short reads and writes that are real ones, and sees
 //! what is still open when the program ends.
 
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ use super::Run;
 use super::run::HANGS;
 
 /// One call of the program: the thread that made it, in the order in which they began; its name; and which one it is of
-/// those of this name that this thread made since the configuration was opened.
+/// those of this name that this thread made since the first file was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) thread: usize,
@@ -70,10 +70,10 @@ pub(crate) struct Traced {
     pub(crate) open: Vec<PathBuf>,
 }
 
-/// Runs `command`, of which `config` is the configuration.
+/// Runs `command`, which opens `first` before any other file: its configuration.
 pub(crate) fn trace(
     command: &Command,
-    config: &Path,
+    first: &Path,
     strike: Option<&Strike>,
     fails_too: &dyn Fn(&str, Errno) -> bool,
 ) -> Traced {
@@ -92,7 +92,7 @@ pub(crate) fn trace(
     });
     let mut tracer = Tracer {
         pid,
-        config: config.to_str().unwrap(),
+        first: first.to_str().unwrap(),
         strike,
         fails_too,
         threads: Vec::new(),
@@ -121,7 +121,7 @@ fn output(child: &mut Child, status: ExitStatus) -> Output {
 
 struct Tracer<'a> {
     pid: Pid,
-    config: &'a str,
+    first: &'a str,
     strike: Option<&'a Strike>,
     fails_too: &'a dyn Fn(&str, Errno) -> bool,
     threads: Vec<Thread>,
@@ -235,7 +235,7 @@ impl Tracer<'_> {
         {
             name += " directory";
         }
-        self.started |= name == "openat" && self.text(args[1]) == self.config;
+        self.started |= name.starts_with("openat") && self.text(args[1]) == self.first;
         if !self.started {
             return Ok(());
         }
