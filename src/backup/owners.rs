@@ -26,7 +26,7 @@ struct Tally {
 
 impl Owners {
     pub(super) fn new() -> Result<Self> {
-        let namespace = Namespace::of_this_process().context("read", "/proc/self/uid_map")?;
+        let namespace = Namespace::of_this_process().context("look for a user namespace in", "/proc")?;
         let namespace = (!namespace.is_whole()).then_some(namespace);
         Ok(Owners { namespace, unmapped: Tally::default(), unsure: Tally::default() })
     }

@@ -202,7 +202,7 @@ impl<'s> Stored<'s> {
             assert!(changed.is_empty(), "{changed:?}\n{run}");
             return "done";
         }
-        let paths = [text(self.s.root()), "/proc/", "standard output", "stopped by"];
+        let paths = [text(self.s.root()), "/proc", "standard output", "stopped by"];
         assert!(says(run, &paths), "no path:\n{run}");
         if says(run, &TOLD) {
             if is_backup {
@@ -263,8 +263,24 @@ impl<'s> Stored<'s> {
             traced.open,
             traced.run
         );
+        if matches!(strike.how, How::Fails(_)) && !traced.run.stderr().is_empty() && outcome != "killed" {
+            self.assert_names(&traced.struck?.about, &traced.run);
+        }
         self.works(args);
         Some(if outcome == "done" && traced.repeated { "retried" } else { outcome })
+    }
+
+    /// What is said of a failed call names the file that it was about, or a directory around it, as they are outside of a
+    /// staging directory; for a volume or the archive itself nothing else will do.
+    fn assert_names(&self, about: &str, run: &Run) {
+        let root = text(self.s.root());
+        let mut parts = about.split(", ").map(|part| part.trim_matches('"'));
+        let Some(path) = parts.find(|part| part.starts_with(root)) else { return };
+        let (outside, staged) = path.split_once("/.snapshotter-staging").unwrap_or((path, ""));
+        let file = format!("{outside}{}", staged.strip_prefix("/new").unwrap_or_default());
+        let directory = file.rsplit_once('/').unwrap().0;
+        let near = if directory == root { &file } else { directory };
+        assert!(says(run, &[&file, near]), "says nothing of {file}, which was {about}:\n{run}");
     }
 
     /// The command does what it is asked to, and leaves nothing else.
