@@ -12,6 +12,9 @@ const FROM: &str = "<!-- The table that `SNAPSHOTTER_FAULTS=all` writes. -->\n";
 const TO: &str = "<!-- Its end. -->\n";
 const HEAD: &str = "| call | error | backup | restore | restore --in-place |\n|---|---|---|---|---|\n";
 
+/// By which of these the C library gets memory depends on where the heap begins.
+const MEMORY: [&str; 3] = ["brk", "mmap", "mremap"];
+
 /// What the commands made of an error, in words.
 type Cells = [BTreeSet<String>; 3];
 
@@ -28,16 +31,22 @@ impl Table {
             How::Meets(signal) => ("any", signal.as_str().to_owned()),
             How::FailsFromHere(errno) => ("any, and all later ones", format!("{errno:?}")),
         };
-        self.0.entry((call.to_owned(), error)).or_default()[command].insert(outcome.to_owned());
+        let names = if MEMORY.contains(&call) { &MEMORY } else { std::slice::from_ref(&call) };
+        for name in names {
+            let cells = self.0.entry(((*name).to_owned(), error.clone())).or_default();
+            cells[command].insert(outcome.to_owned());
+        }
     }
 
-    /// The outcomes that the other table does not have.
+    /// The outcomes that the other table does not have. What is done may be so with a second call or without.
     pub(crate) fn unknown_to(&self, other: &Table) -> Vec<String> {
         let none = Cells::default();
         let mut all = Vec::new();
         for (key, cells) in &self.0 {
             for (command, (ours, theirs)) in cells.iter().zip(other.0.get(key).unwrap_or(&none)).enumerate() {
+                let is_done = |outcome: &String| ["done", "retried"].contains(&outcome.as_str());
                 let missing = ours.difference(theirs);
+                let missing = missing.filter(|outcome| !is_done(outcome) || !theirs.iter().any(is_done));
                 all.extend(missing.map(|outcome| format!("{key:?}, command {command}: {outcome}")));
             }
         }
