@@ -8,18 +8,19 @@ use crate::archive::content::Content;
 use crate::archive::encode::PAX_NAME;
 use crate::archive::open::Reader;
 use crate::archive::ustar::{Block, Parsed, flag, is_header};
-use crate::archive::walk::{Step, Walk};
+use crate::archive::walk::{MAX_HEADER, Step, Walk};
 use crate::archive::{BLOCK, BLOCK_LEN};
 use crate::error::{Error, Result};
 use crate::observer::Run;
 
 /// How much is read at once, in bytes.
 const PIECE: usize = 1 << 20;
-/// What an archive of any length may cost in vain, in bytes.
+/// A quarter of what an archive of any length may cost in vain, in bytes.
 const MIN_BUDGET: u64 = 64 << 20;
 
-/// So many names of what is lost are told of one place.
+/// So many names of what is lost are told of one place, and of all.
 const MAX_NAMES: usize = 1000;
+const MAX_ALL_NAMES: usize = 100_000;
 
 pub(crate) struct Search<'r> {
     reader: Arc<Reader>,
@@ -27,6 +28,8 @@ pub(crate) struct Search<'r> {
     /// How many bytes may still be read for members whose checksums do not hold: their headers may claim to be long, and
     /// may be many.
     budget: u64,
+    /// How many names may still be told.
+    names: usize,
     /// What was read of the archive last, and from where on.
     piece: Vec<u8>,
     start: u64,
@@ -43,8 +46,8 @@ pub(crate) struct Hit {
 
 impl<'r> Search<'r> {
     pub(crate) fn new(reader: &Arc<Reader>, run: &'r Run<'r>) -> Self {
-        let budget = reader.len().max(MIN_BUDGET);
-        Search { reader: Arc::clone(reader), run, budget, piece: Vec::new(), start: 0 }
+        let budget = reader.len().max(MIN_BUDGET).saturating_mul(4);
+        Search { reader: Arc::clone(reader), run, budget, names: MAX_ALL_NAMES, piece: Vec::new(), start: 0 }
     }
 
     /// Looks behind the block at `from`, which was no member, for a sound one, or for the block `begin`.
@@ -56,11 +59,12 @@ impl<'r> Search<'r> {
                 hit.at = Some(at);
                 break;
             }
-            if hit.names.len() < MAX_NAMES && block != *begin {
+            if hit.names.len() < self.names.min(MAX_NAMES) && block != *begin {
                 hit.names.extend(name_in(&block).map(|name| (at, name)));
             }
             at += BLOCK;
         }
+        self.names -= hit.names.len();
         Ok(hit)
     }
 
@@ -68,7 +72,7 @@ impl<'r> Search<'r> {
     pub(crate) fn holds(&mut self, at: u64) -> Result<bool> {
         let Some(block) = self.block(at)? else { return Ok(false) };
         let claimed = Parsed::new(&block).size().unwrap_or(u64::MAX);
-        if !self.pay(claimed.saturating_add(2 * BLOCK)) {
+        if claimed > MAX_HEADER || !self.pay(claimed + 2 * BLOCK) {
             return Ok(false);
         }
         let mut walk = Walk::new(Arc::clone(&self.reader), at);
@@ -95,10 +99,11 @@ impl<'r> Search<'r> {
         }
     }
 
+    /// Never more than half of what is left: no header that claims much uses it up for all that is sound behind it.
     fn pay(&mut self, bytes: u64) -> bool {
-        let left = self.budget.checked_sub(bytes);
-        self.budget = left.unwrap_or(self.budget);
-        left.is_some()
+        let is_small = bytes <= self.budget / 2;
+        self.budget -= if is_small { bytes } else { 0 };
+        is_small
     }
 
     /// The block at `at`, if the archive has all of it.
@@ -151,7 +156,7 @@ mod tests {
         let mut search = Search::new(&reader, &run);
         let hit = search.behind(0, &[1; BLOCK_LEN]).unwrap();
         assert_eq!((hit.at, hit.names.len()), (None, 0));
-        // What is left would not do for one more.
-        assert!(search.budget < 2 << 20, "{}", search.budget);
+        // Half of what is left would not do for one more.
+        assert!(search.budget < 3 << 20, "{}", search.budget);
     }
 }

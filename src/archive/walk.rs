@@ -16,7 +16,7 @@ use crate::archive::{BLOCK, BLOCK_LEN, padded};
 use crate::error::{Error, Result};
 
 /// The most header blocks of one member: its extended headers, GNU long names and old sparse map, in bytes.
-const MAX_HEADER: u64 = 2 << 20;
+pub(crate) const MAX_HEADER: u64 = 2 << 20;
 /// The most extended headers in front of one member.
 const MAX_EXTENSIONS: usize = 16;
 /// How much is read at once where data is wanted too, in bytes: the longest member that is held as a whole.
