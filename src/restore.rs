@@ -45,7 +45,7 @@ use crate::restore::wanted::{Wanted, choose, choose_damaged, narrow, want};
 use crate::snapshot::Snapshot;
 use crate::snapshot::catalog::{self, Catalog};
 use crate::snapshot::manifest::Warnings;
-use crate::snapshot::salvage::{self, Remnant};
+use crate::snapshot::salvage::{self, Remnant, Salvage};
 use crate::time::Time;
 use crate::volume::{self, VolumeType};
 
@@ -130,6 +130,8 @@ pub struct Skipped {
     /// How many of the restored members were found by searching, behind damaged headers. They are as they were written,
     /// and may yet have been the content of a file that was an archive itself.
     pub found: u64,
+    /// How many of the restored members have no checksum, as all of the Go program: damage to them would not have been noticed.
+    pub unchecked: u64,
     /// Full paths of directories that were made, by root and with mode 0700, since only what is in them is left.
     pub made: Vec<Vec<u8>>,
 }
@@ -188,11 +190,13 @@ pub fn restore(config: &Config, options: &RestoreOptions, run: &Run) -> Result<R
     let started = Instant::now();
     check_options(options)?;
     let kinds = if options.into.is_none() { Some(config.check_volumes()?) } else { None };
-    let (reader, catalog, remnants) = open(options, run)?;
-    let mut remnant = match remnants {
-        Some(remnants) => choose_damaged(&reader, remnants, config, options)?,
+    let (reader, catalog, mut salvage) = open(options, run)?;
+    let mut remnant = match &mut salvage {
+        Some(salvage) => choose_damaged(&reader, salvage, config, options)?,
         None => Remnant::of_whole(choose(&reader, &catalog, config, options)?),
     };
+    let newer = salvage.filter(|_| options.snapshot.is_none() && remnant.counted);
+    let newer = newer.and_then(|salvage| salvage.lost_behind(remnant.snapshot.end).map(LeftOut::newer));
     let mut wanted = want(config, &remnant.snapshot, kinds.as_deref(), reader.name())?;
     let only =
         options.path.as_deref().map(|path| narrow(path, &mut wanted, &remnant.snapshot)).transpose()?;
@@ -201,10 +205,17 @@ pub fn restore(config: &Config, options: &RestoreOptions, run: &Run) -> Result<R
     let mut skipped = None;
     if options.skip_damaged {
         refuse_taken(&wanted, options)?;
-        skipped = Some(skip_damaged(&reader, &mut remnant, &mut wanted, only.as_deref(), options, run)?);
+        let found = skip_damaged(&reader, &mut remnant, &mut wanted, only.as_deref(), options, run)?;
+        skipped = Some(found).map(|mut skipped: Skipped| {
+            skipped.left_out.extend(newer);
+            skipped
+        });
     }
     let snapshot = &remnant.snapshot;
     let survey = Survey::read(&reader, snapshot, &wanted, only.as_deref())?;
+    if let Some(skipped) = skipped.as_mut().filter(|_| snapshot.is_go()) {
+        skipped.unchecked = survey.entries();
+    }
     let spare = Spare::of(&reader)?;
     let job = Job { config, reader: &reader, snapshot, wanted: &wanted, only, survey, spare, options, run };
 
@@ -234,10 +245,10 @@ pub fn restore(config: &Config, options: &RestoreOptions, run: &Run) -> Result<R
 }
 
 /// The archive, and with `skip_damaged` what is left of its snapshots.
-fn open(options: &RestoreOptions, run: &Run) -> Result<(Arc<Reader>, Catalog, Option<Vec<Remnant>>)> {
+fn open(options: &RestoreOptions, run: &Run) -> Result<(Arc<Reader>, Catalog, Option<Salvage>)> {
     if options.skip_damaged {
         let (reader, catalog, salvage) = salvage::open(&options.archive, options.lock_timeout, run)?;
-        return Ok((reader, catalog, Some(salvage.remnants)));
+        return Ok((reader, catalog, Some(salvage)));
     }
     let (reader, catalog) = catalog::open(&options.archive, options.lock_timeout, run)?;
     Ok((reader, catalog, None))
@@ -251,18 +262,17 @@ fn skip_damaged(
     options: &RestoreOptions,
     run: &Run,
 ) -> Result<Skipped> {
-    let is_go = remnant.snapshot.is_go();
     let counted = remnant.counted && only.is_none();
     let volumes = &remnant.snapshot.volumes;
     let entries =
         counted.then(|| wanted.iter().map(|one| volumes[one.index].entries).fold(0, u64::saturating_add));
-    if is_go {
+    let sift::Sifted { left_out, made, found } = if remnant.snapshot.is_go() {
         // Its members carry nothing that they could be held against.
-        return Ok(Skipped { left_out: Vec::new(), entries, found: 0, made: Vec::new() });
-    }
-    let sift::Sifted { left_out, made, found } =
-        sift::sift(reader, remnant, wanted, only, options.no_owner, run)?;
-    Ok(Skipped { left_out, entries, found, made })
+        sift::what_is_left(reader, remnant, wanted)?
+    } else {
+        sift::sift(reader, remnant, wanted, only, options.no_owner, run)?
+    };
+    Ok(Skipped { left_out, entries, found, made, unchecked: 0 })
 }
 
 /// What is there already is never replaced by less than all of a snapshot.

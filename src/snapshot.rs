@@ -8,6 +8,7 @@ pub(crate) mod layout;
 pub(crate) mod manifest;
 pub(crate) mod salvage;
 pub(crate) mod select;
+mod sha256;
 pub(crate) mod volumes_data;
 
 use std::ops::Range;
@@ -113,6 +114,29 @@ impl Snapshot {
             start,
             end: close.end,
             close: close.start,
+            gaps: Vec::new(),
+        }
+    }
+
+    /// One that nothing is known of but where it lies, by which it is named.
+    pub(crate) fn lost(range: Range<u64>) -> Self {
+        Snapshot {
+            id: format!("@{}", range.start),
+            created: Time::default(),
+            program: String::new(),
+            prefix: String::new(),
+            volumes: Vec::new(),
+            entries: 0,
+            size: 0,
+            unhashed: 0,
+            note: None,
+            exclude: Vec::new(),
+            warning_count: 0,
+            warnings: Vec::new(),
+            start: range.start,
+            end: range.end,
+            close: range.end,
+            layout: Layout::new(Vec::new()),
             gaps: Vec::new(),
         }
     }

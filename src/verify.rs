@@ -1,5 +1,6 @@
 //! Reading a whole archive and holding everything in it against its checksums.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -170,7 +171,8 @@ pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
 /// Each gap is a problem; where the catalog's walk came upon one, it has less to say of it. Of what lies behind its end
 /// it has said so.
 fn with_gaps(mut problems: Vec<Problem>, gaps: &[Gap], end: Option<u64>) -> Vec<Problem> {
-    problems.retain(|problem| !gaps.iter().any(|gap| gap.offset == problem.offset));
+    let offsets: HashSet<u64> = gaps.iter().map(|gap| gap.offset).collect();
+    problems.retain(|problem| !offsets.contains(&problem.offset));
     for gap in gaps.iter().filter(|gap| end.is_none_or(|end| gap.offset < end)) {
         let problem = |offset, reason| Problem { offset, reason };
         let named =

@@ -133,6 +133,12 @@ fn skipped_lines(skipped: &Skipped) -> Vec<String> {
             count(skipped.found, "entry", "entries")
         ));
     }
+    if skipped.unchecked > 0 {
+        lines.push(format!(
+            "restored without a checksum: {}; damage to their content would not have been noticed",
+            count(skipped.unchecked, "entry", "entries")
+        ));
+    }
     lines
 }
 
@@ -212,6 +218,7 @@ struct JsonSkipped {
     left_out: Vec<JsonLeftOut>,
     missing: Option<u64>,
     found: u64,
+    unchecked: u64,
     made: Vec<String>,
 }
 
@@ -262,6 +269,7 @@ impl JsonSkipped {
             left_out: json::all(&skipped.left_out),
             missing: skipped.entries.map(|entries| entries.saturating_sub(restored)),
             found: skipped.found,
+            unchecked: skipped.unchecked,
             made: skipped.made.iter().map(|path| json(path)).collect(),
         }
     }

@@ -96,8 +96,42 @@ pub(super) fn sift(
         sifted.found = 0;
     }
     sifted.made = outlines.iter().flat_map(Outline::made).collect();
+    drop_lost(reader, remnant, wanted, &taken, &mut sifted)?;
+    remnant.snapshot.gaps = gaps;
+    Ok(sifted)
+}
+
+/// The same of a snapshot whose members have no checksums: those in front of the damage are restored as they are.
+pub(super) fn what_is_left(reader: &Reader, remnant: &Remnant, wanted: &mut Vec<Wanted>) -> Result<Sifted> {
+    let mut sifted = Sifted::default();
+    if remnant.counted {
+        return Ok(sifted);
+    }
+    let lost = |gap: &Gap| LeftOut { offset: gap.offset, name: None, reason: gap.describe() };
+    sifted.left_out.extend(remnant.gaps.iter().map(lost));
+    let taken: Vec<u64> = wanted.iter().map(|one| remnant.snapshot.volumes[one.index].entries).collect();
+    drop_lost(reader, remnant, wanted, &taken, &mut sifted)?;
+    Ok(sifted)
+}
+
+impl LeftOut {
+    /// Of the newest snapshot that is left: it may not be the newest that there was.
+    pub(super) fn newer(gap: &Gap) -> Self {
+        let reason = format!("a newer snapshot may have been here: {}", gap.describe());
+        LeftOut { offset: gap.offset, name: None, reason }
+    }
+}
+
+/// Leaves out of `wanted` the volumes that nothing is left of, and lists what is lost beside single members.
+fn drop_lost(
+    reader: &Reader,
+    remnant: &Remnant,
+    wanted: &mut Vec<Wanted>,
+    taken: &[u64],
+    sifted: &mut Sifted,
+) -> Result<()> {
     sifted.left_out.extend(lost_count(remnant));
-    for (one, _) in wanted.iter().zip(&taken).filter(|&(_, &taken)| taken == 0) {
+    for (one, _) in wanted.iter().zip(taken).filter(|&(_, &taken)| taken == 0) {
         let name = Some(under(&remnant.snapshot.prefix, crate::volume::id(&one.path)));
         let reason = "nothing of this volume is left".to_owned();
         sifted.left_out.push(LeftOut { offset: remnant.snapshot.start, name, reason });
@@ -111,8 +145,7 @@ pub(super) fn sift(
             reader.name()
         )));
     }
-    remnant.snapshot.gaps = gaps;
-    Ok(sifted)
+    Ok(())
 }
 
 /// What can be said of members that left no trace.
@@ -127,7 +160,8 @@ fn lost_count(remnant: &Remnant) -> Option<LeftOut> {
     } else {
         return None;
     };
-    let name = Some(under(&snapshot.prefix, SNAPSHOT_JSON));
+    let closing = if snapshot.is_go() { VOLUMES_DATA } else { SNAPSHOT_JSON };
+    let name = Some(under(&snapshot.prefix, closing));
     Some(LeftOut { offset: snapshot.close, name, reason: reason.to_owned() })
 }
 

@@ -12,7 +12,8 @@ use crate::name::Shown;
 use crate::restore::RestoreOptions;
 use crate::restore::extract::check_path;
 use crate::snapshot::catalog::Catalog;
-use crate::snapshot::salvage::Remnant;
+use crate::snapshot::go;
+use crate::snapshot::salvage::{Remnant, Salvage};
 use crate::snapshot::{Snapshot, select};
 use crate::volume::{self, VolumeType};
 
@@ -67,31 +68,52 @@ pub(super) fn choose<'a>(
 /// The same where snapshots may be damaged: what is left of it.
 pub(super) fn choose_damaged(
     reader: &Arc<Reader>,
-    mut remnants: Vec<Remnant>,
+    salvage: &mut Salvage,
     config: &Config,
     options: &RestoreOptions,
 ) -> Result<Remnant> {
     let paths: Vec<&str> = config.volumes.iter().map(Volume::path).collect();
-    for remnant in &mut remnants {
-        if remnant.snapshot.volumes.is_empty() && remnant.is_under(&config.prefix) {
+    for remnant in &mut salvage.remnants {
+        if remnant.snapshot.is_go() && !remnant.counted {
+            go::name_volumes(&mut remnant.snapshot, &paths);
+        } else if remnant.snapshot.volumes.is_empty() && remnant.is_under(&config.prefix) {
             remnant.set_volumes(reader, &config.prefix, &paths)?;
         }
     }
     // What may be none is only restored when it is named.
     let may_be_meant = |remnant: &&Remnant| options.snapshot.is_some() || !remnant.doubtful;
+    let remnants = &salvage.remnants;
     let snapshots = remnants.iter().filter(may_be_meant).map(|remnant| remnant.snapshot.clone()).collect();
     let catalog = Catalog { snapshots, ..Catalog::default() };
+    if catalog.snapshots.is_empty() && !salvage.gaps.is_empty() {
+        let way_out = match remnants.last() {
+            Some(doubtful) => format!(
+                "but {}, which may be the content of a file: to restore that, name it with --snapshot",
+                doubtful.snapshot.id
+            ),
+            None => "`tar` may still bring back parts of it".to_owned(),
+        };
+        let name = reader.name();
+        return Err(Error::NoSnapshot(format!(
+            "{name} is damaged, and no snapshot is left in it: {way_out}"
+        )));
+    }
     let start = choose(reader, &catalog, config, options)?.start;
-    let chosen = remnants.into_iter().find(|remnant| remnant.snapshot.start == start);
+    let chosen = remnants.iter().find(|remnant| remnant.snapshot.start == start);
     match chosen {
-        Some(chosen) if !chosen.snapshot.volumes.is_empty() => Ok(chosen),
+        Some(chosen) if !chosen.snapshot.volumes.is_empty() => Ok(chosen.clone()),
         chosen => {
             let first = chosen.and_then(|chosen| chosen.first_name().map(Shown::from));
             let first = first.map(|name| format!(" (the first name that is left is {name})"));
+            let is_whole = |other: &&Remnant| other.is_whole() && other.snapshot.prefix == config.prefix;
+            let whole = remnants.iter().rev().find(is_whole).map(|other| other.snapshot.id.as_str());
+            let whole = whole.map(|id| format!("; or restore {id}, which is whole, with --snapshot {id}"));
             Err(Error::NoSnapshot(format!(
-                "the files that list the volumes of snapshot @{start} in {} are damaged: name them with --volume{}",
+                "the files that list the volumes of snapshot @{start} in {} are damaged or cut off: name them with \
+                 --volume{}{}",
                 reader.name(),
-                first.unwrap_or_default()
+                first.unwrap_or_default(),
+                whole.unwrap_or_default()
             )))
         }
     }

@@ -1,6 +1,8 @@
 //! Snapshots of the Go program: members at `PREFIX/SHA-256(target)`, closed by `PREFIX/volumes-data.yml`. They carry
 //! no checksums.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::archive::decode::Head;
@@ -10,8 +12,8 @@ use crate::archive::walk::{Step, Walk};
 use crate::error::Result;
 use crate::snapshot::layout::{Layout, strip};
 use crate::snapshot::volumes_data::{self, VolumeItem};
-use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA};
-use crate::volume::components;
+use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, sha256, under};
+use crate::volume::{VolumeType, components};
 
 /// The longest `volumes-data.yml` that is looked into, in bytes.
 const MAX_LIST: u64 = 1 << 20;
@@ -85,6 +87,69 @@ fn count(reader: &Arc<Reader>, from: u64, found: &mut Snapshot) -> Result<()> {
         found.unhashed += member.stored;
     }
     Ok(())
+}
+
+/// What is left of one that was cut off: the members in `range`, which a walk reaches without a gap. Its list is lost with
+/// what follows, and so each volume is called by its hash until [`name_volumes`] knows better.
+pub(crate) fn cut_off(reader: &Arc<Reader>, range: Range<u64>) -> Result<Option<Snapshot>> {
+    let mut found: Option<Snapshot> = None;
+    let mut known = HashMap::new();
+    let mut walk = Walk::new(Arc::clone(reader), range.start);
+    while walk.position() < range.end {
+        let Step::Member(member) = walk.step()? else { break };
+        let Some((prefix, id)) = prefix_and_id(strip(member.name)).filter(|_| member.checksum.is_none())
+        else {
+            continue;
+        };
+        if found.as_ref().is_none_or(|found| found.prefix != prefix) {
+            let snapshot = Snapshot::lost(member.start..range.end);
+            known.clear();
+            found = Some(Snapshot { prefix: prefix.to_owned(), program: PROGRAM.to_owned(), ..snapshot });
+        }
+        let Some(found) = &mut found else { continue };
+        let path = format!("/{id}");
+        let at = *known.entry(path.clone()).or_insert_with(|| {
+            let is_root = strip(member.name).ends_with(id.as_bytes());
+            let is_file = is_root && member.kind == Kind::File;
+            let kind = if is_file { VolumeType::File } else { VolumeType::Dir };
+            found.volumes.push(SnapshotVolume { path, kind, entries: 0, size: 0 });
+            found.volumes.len() - 1
+        });
+        found.volumes[at].entries += 1;
+    }
+    Ok(found.map(|found| {
+        let names = found.volumes.iter().map(|volume| under(&found.prefix, crate::volume::id(&volume.path)));
+        Snapshot { layout: Layout::of_go(names.collect()), ..found }
+    }))
+}
+
+/// Calls the volumes of a snapshot without a list by what of `paths` has their hash, and adds those that nothing is left of.
+pub(crate) fn name_volumes(found: &mut Snapshot, paths: &[&str]) {
+    let mut names = Vec::new();
+    for path in paths {
+        let hashes = [(*path).to_owned(), format!("{path}/")].map(|target| sha256::hex(target.as_bytes()));
+        let called = |volume: &SnapshotVolume| hashes.iter().any(|hash| volume.path[1..] == *hash);
+        if let Some(volume) = found.volumes.iter_mut().find(|volume| called(volume)) {
+            (*path).clone_into(&mut volume.path);
+            continue;
+        }
+        let kind = VolumeType::Dir;
+        found.volumes.push(SnapshotVolume { path: (*path).to_owned(), kind, entries: 0, size: 0 });
+        names.push(under(&found.prefix, &hashes[0]));
+    }
+    found.layout.add(names);
+}
+
+/// The prefix and the hash in the name of a member of a volume.
+fn prefix_and_id(name: &[u8]) -> Option<(&str, &str)> {
+    let mut start = 0;
+    for part in name.split(|&byte| byte == b'/') {
+        if let Some(id) = std::str::from_utf8(part).ok().filter(|id| is_sha256(id)) {
+            return Some((std::str::from_utf8(&name[..start.max(1) - 1]).ok()?, id));
+        }
+        start += part.len() + 1;
+    }
+    None
 }
 
 fn volume(item: &VolumeItem) -> SnapshotVolume {

@@ -42,6 +42,12 @@ impl Layout {
         Layout { go: true, ..Layout::new(names) }
     }
 
+    /// Adds volumes behind the others.
+    pub(crate) fn add(&mut self, names: Vec<Vec<u8>>) {
+        let all = [std::mem::take(&mut self.names), names].concat();
+        *self = Layout { go: self.go, ..Layout::new(all) };
+    }
+
     pub(crate) fn is_go(&self) -> bool {
         self.go
     }

@@ -10,7 +10,7 @@
 //!   the gap and it: once the walk stands on a member of the archive itself, it stays on such.
 //! - No more is taken than the snapshot was closed with; what is too much is taken from the front, for the same reason.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::observer::Run;
 use crate::snapshot::catalog::{self, Catalog, problem_of, read_manifest};
 use crate::snapshot::digest::Digest;
-use crate::snapshot::layout::Layout;
+use crate::snapshot::go;
 use crate::snapshot::manifest::Manifest;
 use crate::snapshot::volumes_data::{self, VolumeItem};
 use crate::snapshot::{MAX_CLOSING_FILE, Snapshot, SnapshotVolume, VOLUMES_DATA, begin_block, under};
@@ -118,10 +118,12 @@ pub(crate) fn open(
 fn read(reader: &Arc<Reader>, catalog: &Catalog, run: &Run) -> Result<Salvage> {
     let Map { gaps, marks, end, loose, .. } = Map::draw(reader, run)?;
     let mut remnants: Vec<Remnant> = catalog.snapshots.iter().map(Remnant::of_whole).collect();
+    let range = |known: &Remnant| (known.snapshot.start, known.snapshot.end);
+    let mut known: BTreeMap<u64, u64> = remnants.iter().map(range).collect();
     for rest in rests(&gaps, marks, end) {
-        let is_known =
-            |known: &Remnant| known.snapshot.start < rest.range.end && rest.range.start < known.snapshot.end;
-        if !remnants.iter().any(is_known) {
+        let before = known.range(..rest.range.end).next_back();
+        if before.is_none_or(|(_, &end)| end <= rest.range.start) {
+            known.insert(rest.range.start, rest.range.end);
             let mut remnant = Remnant::new(reader, rest, &gaps, run)?;
             if loose.iter().any(|loose| loose.contains(&remnant.snapshot.start)) {
                 (remnant.doubtful, remnant.sure) = (true, false);
@@ -129,8 +131,38 @@ fn read(reader: &Arc<Reader>, catalog: &Catalog, run: &Run) -> Result<Salvage> {
             remnants.push(remnant);
         }
     }
+    if let Some(found) = cut_off(reader, &remnants, &gaps)? {
+        remnants.push(found);
+    }
     remnants.sort_by_key(|remnant| remnant.snapshot.start);
     Ok(Salvage { remnants, gaps })
+}
+
+/// What is left of a snapshot of the Go program in front of the first gap. Behind it there is nothing to tell its members by.
+fn cut_off(reader: &Arc<Reader>, remnants: &[Remnant], gaps: &[Gap]) -> Result<Option<Remnant>> {
+    let Some(gap) = gaps.first() else { return Ok(None) };
+    let before = remnants.iter().filter(|known| known.snapshot.start < gap.range.start);
+    let from = before.map(|known| known.snapshot.end).max().unwrap_or(0);
+    let found = go::cut_off(reader, from..gap.range.start)?;
+    Ok(found.map(|snapshot| {
+        let gaps = vec![gap.clone()];
+        Remnant { snapshot, counted: false, sure: false, doubtful: false, gaps, names: Vec::new() }
+    }))
+}
+
+impl Salvage {
+    /// The first gap behind `end` where there may have been another snapshot: none that is known takes all of it up.
+    pub(crate) fn lost_behind(&self, end: u64) -> Option<&Gap> {
+        let takes_up = |known: &Remnant, gap: &Range<u64>| {
+            let snapshot = &known.snapshot;
+            known.counted && !known.doubtful && snapshot.start < gap.start && gap.end < snapshot.end
+        };
+        self.gaps.iter().find(|gap| {
+            let range = &gap.range;
+            (range.start >= end || range.end > end)
+                && !self.remnants.iter().any(|known| takes_up(known, range))
+        })
+    }
 }
 
 /// A sound `snapshot.json`.
@@ -398,14 +430,16 @@ impl Rest {
 /// The snapshots that `marks` tell of.
 fn rests(gaps: &[Gap], mut marks: Vec<(u64, Mark)>, end: u64) -> Vec<Rest> {
     let mut rests = in_place(gaps, &mut marks);
-    let spans: Vec<Range<u64>> = rests.iter().map(|rest| rest.range.clone()).collect();
+    // Both their beginnings and their ends go up.
+    let spans: Vec<Range<u64>> = rests.iter().rev().map(|rest| rest.range.clone()).collect();
     let mut open: Option<Rest> = None;
     let mut finish = |open: &mut Option<Rest>, end: u64| {
         let rest = open.take().filter(|rest| rest.close.is_some() || !rest.names.is_empty());
         rests.extend(rest.map(|rest| Rest { range: rest.range.start..end, ..rest }));
     };
     for (at, mark) in marks {
-        if let Some(span) = spans.iter().find(|span| span.contains(&at)) {
+        let next = spans.get(spans.partition_point(|span| span.end <= at));
+        if let Some(span) = next.filter(|span| span.contains(&at)) {
             finish(&mut open, span.start);
             continue;
         }
@@ -413,8 +447,8 @@ fn rests(gaps: &[Gap], mut marks: Vec<(u64, Mark)>, end: u64) -> Vec<Rest> {
             finish(&mut open, at);
         }
         let rest = open.get_or_insert_with(|| {
-            let gap = gaps.iter().find(|gap| gap.range.end == at);
-            Rest::begun(gap.map_or(at, |gap| gap.range.start))
+            let gap = gaps.binary_search_by_key(&at, |gap| gap.range.end);
+            Rest::begun(gap.map_or(at, |gap| gaps[gap].range.start))
         });
         match mark {
             Mark::Begin => {}
@@ -435,19 +469,30 @@ fn rests(gaps: &[Gap], mut marks: Vec<(u64, Mark)>, end: u64) -> Vec<Rest> {
 fn in_place(gaps: &[Gap], marks: &mut Vec<(u64, Mark)>) -> Vec<Rest> {
     let begins: Vec<u64> =
         marks.iter().filter(|(_, mark)| matches!(mark, Mark::Begin)).map(|&(at, _)| at).collect();
-    let is_known = |at: u64| begins.contains(&at) || gaps.iter().any(|gap| gap.range.contains(&at));
-    let mut rests: Vec<Rest> = Vec::new();
-    for at in (0..marks.len()).rev() {
-        let Mark::Close(close) = &marks[at].1 else { continue };
-        let begin = close.begin().filter(|&begin| is_known(begin));
-        let Some(begin) = begin.filter(|begin| !rests.iter().any(|rest| rest.range.contains(begin))) else {
-            continue;
+    let is_in_gap = |at| {
+        let behind = gaps.partition_point(|gap| gap.range.end <= at);
+        gaps.get(behind).is_some_and(|gap| gap.range.contains(&at))
+    };
+    let is_known = |at: &u64| begins.binary_search(at).is_ok() || is_in_gap(*at);
+    let (mut rests, mut others) = (Vec::new(), Vec::new());
+    // What begins behind this lies in one that closes later.
+    let mut first = u64::MAX;
+    for (at, mark) in marks.drain(..).rev() {
+        let begin = match &mark {
+            Mark::Close(close) => close.begin().filter(|begin| *begin < first && is_known(begin)),
+            _ => None,
         };
-        if let (_, Mark::Close(close)) = marks.remove(at) {
-            let range = begin..close.range.end;
-            rests.push(Rest { range, close: Some(*close), in_place: true, ..Rest::begun(begin) });
+        match (mark, begin) {
+            (Mark::Close(close), Some(begin)) => {
+                first = begin;
+                let range = begin..close.range.end;
+                rests.push(Rest { range, close: Some(*close), in_place: true, ..Rest::begun(begin) });
+            }
+            (mark, _) => others.push((at, mark)),
         }
     }
+    others.reverse();
+    *marks = others;
     rests
 }
 
@@ -473,8 +518,9 @@ impl Remnant {
             }
             None => without_close(range, list),
         };
-        let inside = |gap: &&Gap| snapshot.start < gap.range.end && gap.range.start < snapshot.close;
-        let gaps = gaps.iter().filter(inside).cloned().collect();
+        let from = gaps.partition_point(|gap| gap.range.end <= snapshot.start);
+        let inside = gaps[from..].iter().take_while(|gap| gap.range.start < snapshot.close);
+        let gaps = inside.cloned().collect();
         let mut remnant = Remnant { snapshot, counted, sure: false, doubtful: false, gaps, names };
         remnant.look_through(reader, members.filter(|_| in_place), run)?;
         remnant.snapshot.gaps = remnant.gaps.iter().map(|gap| gap.range.clone()).collect();
@@ -526,7 +572,11 @@ impl Remnant {
         if self.sure {
             return Ok(());
         }
-        ends.retain(|end| !self.gaps.iter().any(|gap| gap.range.start < *end && *end <= gap.range.end));
+        self.merge_gaps();
+        ends.retain(|end| {
+            let behind = self.gaps.partition_point(|gap| gap.range.end < *end);
+            self.gaps.get(behind).is_none_or(|gap| *end <= gap.range.start)
+        });
         // Whatever the gaps are of, one member at least is lost in them.
         let too_many = (certain + ends.len() as u64).saturating_sub(members.saturating_sub(1));
         let last = usize::try_from(too_many).ok().and_then(|count| ends.get(count.checked_sub(1)?));
@@ -593,25 +643,7 @@ impl Remnant {
 
 /// A snapshot whose `snapshot.json` is lost.
 fn without_close(range: Range<u64>, list: Option<List>) -> Snapshot {
-    let mut snapshot = Snapshot {
-        id: format!("@{}", range.start),
-        created: Time::default(),
-        program: String::new(),
-        prefix: String::new(),
-        volumes: Vec::new(),
-        entries: 0,
-        size: 0,
-        unhashed: 0,
-        note: None,
-        exclude: Vec::new(),
-        warning_count: 0,
-        warnings: Vec::new(),
-        start: range.start,
-        end: range.end,
-        close: range.end,
-        layout: Layout::new(Vec::new()),
-        gaps: Vec::new(),
-    };
+    let mut snapshot = Snapshot::lost(range);
     let Some(List { name, items, mtime }) = list else { return snapshot };
     let prefix =
         name.strip_suffix(VOLUMES_DATA.as_bytes()).map(|prefix| prefix.strip_suffix(b"/").unwrap_or(prefix));
