@@ -8,7 +8,6 @@ pub(crate) mod layout;
 pub(crate) mod manifest;
 pub(crate) mod salvage;
 pub(crate) mod select;
-mod sha256;
 pub(crate) mod volumes_data;
 
 use std::ops::Range;

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
 use crate::archive::open::Reader;
@@ -12,7 +14,7 @@ use crate::archive::walk::{Step, Walk};
 use crate::error::Result;
 use crate::snapshot::layout::{Layout, strip};
 use crate::snapshot::volumes_data::{self, VolumeItem};
-use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, sha256, under};
+use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, under};
 use crate::volume::{VolumeType, components};
 
 /// The longest `volumes-data.yml` that is looked into, in bytes.
@@ -127,7 +129,7 @@ pub(crate) fn cut_off(reader: &Arc<Reader>, range: Range<u64>) -> Result<Option<
 pub(crate) fn name_volumes(found: &mut Snapshot, paths: &[&str]) {
     let mut names = Vec::new();
     for path in paths {
-        let hashes = [(*path).to_owned(), format!("{path}/")].map(|target| sha256::hex(target.as_bytes()));
+        let hashes = [(*path).to_owned(), format!("{path}/")].map(|target| sha256(target.as_bytes()));
         let called = |volume: &SnapshotVolume| hashes.iter().any(|hash| volume.path[1..] == *hash);
         if let Some(volume) = found.volumes.iter_mut().find(|volume| called(volume)) {
             (*path).clone_into(&mut volume.path);
@@ -156,6 +158,11 @@ fn volume(item: &VolumeItem) -> SnapshotVolume {
     // The Go program took targets as they were written.
     let path = format!("/{}", components(&item.target).join("/"));
     SnapshotVolume { path, kind: item.kind, entries: 0, size: 0 }
+}
+
+/// In lowercase hex, as the Go program named volumes.
+fn sha256(text: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(text))
 }
 
 fn is_sha256(id: &str) -> bool {
