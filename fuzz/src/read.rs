@@ -21,7 +21,7 @@ pub(crate) fn read(path: &Path, length: u64) -> Seen {
     match (&listed, &verified) {
         // What does not begin as an archive may have sound members further on.
         (Err(_), Ok(verified)) => {
-            assert!(!verified.problems.is_empty() && !verified.snapshots.is_empty(), "{verified:?}")
+            assert!(!verified.problems.is_empty() && !verified.snapshots.is_empty(), "{verified:?}");
         }
         _ => assert_eq!(listed.is_ok(), verified.is_ok(), "{listed:?}\n{verified:?}"),
     }
