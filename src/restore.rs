@@ -205,11 +205,9 @@ pub fn restore(config: &Config, options: &RestoreOptions, run: &Run) -> Result<R
     let mut skipped = None;
     if options.skip_damaged {
         refuse_taken(&wanted, options)?;
-        let found = skip_damaged(&reader, &mut remnant, &mut wanted, only.as_deref(), options, run)?;
-        skipped = Some(found).map(|mut skipped: Skipped| {
-            skipped.left_out.extend(newer);
-            skipped
-        });
+        let mut found = skip_damaged(&reader, &mut remnant, &mut wanted, only.as_deref(), options, run)?;
+        found.left_out.extend(newer);
+        skipped = Some(found);
     }
     let snapshot = &remnant.snapshot;
     let survey = Survey::read(&reader, snapshot, &wanted, only.as_deref())?;

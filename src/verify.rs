@@ -201,10 +201,10 @@ fn snapshot_members(
         }
         let Step::Member(member) = walk.step()? else { break };
         let place = snapshot.layout.locate(member.name);
-        let is_closing = member.start == snapshot.close || is_list(snapshot, &member);
+        let is_closing = || member.start == snapshot.close || is_list(snapshot, &member);
         let sound = match &place {
             Some(place) => &mut found.volumes[place.volume].sound,
-            None if found.volumes.is_empty() && !is_closing => &mut found.sound,
+            None if found.volumes.is_empty() && !is_closing() => &mut found.sound,
             None => &mut 0,
         };
         if snapshot.is_go() {

@@ -100,16 +100,19 @@ fn loss(skipped: &Skipped, restored: u64) -> Option<String> {
     if left_out == 0 {
         return None;
     }
-    let missing = match skipped.entries {
-        Some(entries) => {
-            format!("{} missing", are(&count(entries.saturating_sub(restored), "entry", "entries")))
-        }
+    let missing = match missing(skipped, restored) {
+        Some(entries) => format!("{} missing", are(&count(entries, "entry", "entries"))),
         None => "how many entries are missing is not known".to_owned(),
     };
     Some(format!(
         "the snapshot is damaged: {missing}; {} listed as left out",
         are(&count(left_out, "place", "places"))
     ))
+}
+
+/// How many entries are missing, if that can be told.
+fn missing(skipped: &Skipped, restored: u64) -> Option<u64> {
+    skipped.entries.map(|entries| entries.saturating_sub(restored))
 }
 
 fn are(counted: &str) -> String {
@@ -267,7 +270,7 @@ impl JsonSkipped {
     fn new(skipped: &Skipped, restored: u64) -> Self {
         JsonSkipped {
             left_out: json::all(&skipped.left_out),
-            missing: skipped.entries.map(|entries| entries.saturating_sub(restored)),
+            missing: missing(skipped, restored),
             found: skipped.found,
             unchecked: skipped.unchecked,
             made: skipped.made.iter().map(|path| json(path)).collect(),

@@ -54,18 +54,9 @@ pub(crate) fn snapshot(reader: &Arc<Reader>, from: u64, close: &Head) -> Result<
         program: PROGRAM.to_owned(),
         prefix: prefix.to_owned(),
         volumes: items.iter().map(volume).collect(),
-        entries: 0,
-        size: 0,
-        unhashed: 0,
-        note: None,
-        exclude: Vec::new(),
-        warning_count: 0,
-        warnings: Vec::new(),
-        start: close.start,
-        end: close.end(),
         close: close.start,
         layout,
-        gaps: Vec::new(),
+        ..Snapshot::lost(close.start..close.end())
     };
     count(reader, from, &mut found)?;
     let members = found.entries + 1;

@@ -10,17 +10,9 @@ use super::step::{Place, Step, What};
 use crate::support::Tree;
 use crate::support::compare::kind_of;
 use crate::support::spot::Spot;
-use crate::support::torture::pattern;
+use crate::support::torture::{GROUP_OBJ, MASK, NOBODY, OTHER, USER, USER_OBJ, pattern};
 
 const KEYS: [&str; 3] = ["trusted.a", "trusted.b=%25\n", "user.c"];
-
-/// Tags of an ACL entry, see acl(5).
-const USER_OBJ: u16 = 0x01;
-const USER: u16 = 0x02;
-const GROUP_OBJ: u16 = 0x04;
-const MASK: u16 = 0x10;
-const OTHER: u16 = 0x20;
-const NOBODY: u32 = u32::MAX;
 
 /// Changes what is below `volumes`.
 pub(super) fn change(volumes: &Path, step: &Step) {

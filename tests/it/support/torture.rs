@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use super::Tree;
 
 /// Tags of an ACL entry, see acl(5) and `linux/posix_acl.h`.
-const USER_OBJ: u16 = 0x01;
-const USER: u16 = 0x02;
-const GROUP_OBJ: u16 = 0x04;
+pub(crate) const USER_OBJ: u16 = 0x01;
+pub(crate) const USER: u16 = 0x02;
+pub(crate) const GROUP_OBJ: u16 = 0x04;
 const GROUP: u16 = 0x08;
-const MASK: u16 = 0x10;
-const OTHER: u16 = 0x20;
-const NOBODY: u32 = u32::MAX;
+pub(crate) const MASK: u16 = 0x10;
+pub(crate) const OTHER: u16 = 0x20;
+pub(crate) const NOBODY: u32 = u32::MAX;
 
 /// The highest id there is: 2³² − 1 means "do not change".
 const HIGHEST_ID: u32 = u32::MAX - 1;
