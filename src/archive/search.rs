@@ -68,7 +68,7 @@ impl<'r> Search<'r> {
         Ok(hit)
     }
 
-    /// Whether the member at `at` has a checksum that holds. Once too much was read in vain, none is said to.
+    /// Whether the member at `at`, or behind global headers there, has a checksum that holds. Once too much was read in vain, none is said to.
     pub(crate) fn holds(&mut self, at: u64) -> Result<bool> {
         let Some(block) = self.block(at)? else { return Ok(false) };
         let claimed = Parsed::new(&block).size().unwrap_or(u64::MAX);
@@ -77,7 +77,7 @@ impl<'r> Search<'r> {
         }
         let mut walk = Walk::new(Arc::clone(&self.reader), at);
         let found = match walk.step() {
-            Ok(Step::Member(head)) if head.start == at && head.checksum.is_some() => head,
+            Ok(Step::Member(head)) if head.checksum.is_some() => head,
             Ok(_) | Err(Error::Damaged { .. }) => return Ok(false),
             Err(other) => return Err(other),
         };

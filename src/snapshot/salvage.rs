@@ -204,7 +204,7 @@ struct Map<'a> {
     end: u64,
     /// Where the members that are walked now were found, behind a gap.
     found: Option<u64>,
-    /// The last member.
+    /// Where the walk stood before the last member: global headers may lie between that and it.
     last: Option<u64>,
     /// It is the close of a snapshot that lies behind the gap as a whole, as all there were since the gap: an archive in
     /// a file would end so.
@@ -250,7 +250,7 @@ impl<'a> Map<'a> {
                     map.gap(at, at, reason, &mut search)?
                 }
                 Ok(Step::Member(head)) => {
-                    map.member(&head)?;
+                    map.member(at, &head)?;
                     continue;
                 }
                 Ok(Step::End(end)) => map.end(end, &mut search)?,
@@ -264,9 +264,10 @@ impl<'a> Map<'a> {
         }
     }
 
-    fn member(&mut self, head: &Head) -> Result<()> {
+    /// Takes a member, before which the walk stood at `at`.
+    fn member(&mut self, at: u64, head: &Head) -> Result<()> {
         let start = head.start;
-        (self.last, self.closed) = (head.checksum.map(|_| start), false);
+        (self.last, self.closed) = (head.checksum.map(|_| at), false);
         if head.header == self.begin {
             return Ok(());
         }
