@@ -168,12 +168,13 @@ pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     })
 }
 
-/// Each gap is a problem; where the catalog's walk came upon one, it has less to say of it. Of what lies behind its end
-/// it has said so.
+/// Each gap in front of the end is a problem; where the catalog's walk came upon one, it has less to say of it. Of what
+/// lies behind the end it has said so.
 fn with_gaps(mut problems: Vec<Problem>, gaps: &[Gap], end: Option<u64>) -> Vec<Problem> {
-    let offsets: HashSet<u64> = gaps.iter().map(|gap| gap.offset).collect();
+    let gaps = || gaps.iter().filter(|gap| end.is_none_or(|end| gap.offset < end));
+    let offsets: HashSet<u64> = gaps().map(|gap| gap.offset).collect();
     problems.retain(|problem| !offsets.contains(&problem.offset));
-    for gap in gaps.iter().filter(|gap| end.is_none_or(|end| gap.offset < end)) {
+    for gap in gaps() {
         let problem = |offset, reason| Problem { offset, reason };
         let named =
             |(at, name): &(u64, Vec<u8>)| problem(*at, format!("{}: {}", Shown::from(name), gap.describe()));
