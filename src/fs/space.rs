@@ -9,6 +9,10 @@ const EXT_MAGIC: u64 = 0xef53;
 /// `f_type` of filesystems that compress or share data, where bytes that are needed cannot be told beforehand.
 const SHARING_MAGIC: [u64; 3] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e]; // Btrfs, ZFS, bcachefs
 
+/// `f_type` of filesystems that list each file with the number that `stat` gives it: ext, XFS, Btrfs, tmpfs. An overlay
+/// does not for some that were changed (docs.kernel.org/filesystems/overlayfs.html, "Inode properties"), nor does FUSE.
+const NUMBERING_MAGIC: [u64; 4] = [EXT_MAGIC, 0x5846_5342, 0x9123_683e, 0x0102_1994];
+
 /// The directory that fsck makes at the root of ext filesystems.
 const LOST_AND_FOUND: &[u8] = b"lost+found";
 
@@ -44,6 +48,11 @@ pub(crate) fn names_in_root(root: &Handle) -> io::Result<Vec<Vec<u8>>> {
 fn is_ext_root(handle: &Handle) -> io::Result<bool> {
     // EXT4_ROOT_INO is 2.
     Ok(handle.stat()?.id.ino == 2 && filesystem_type(handle)? == EXT_MAGIC)
+}
+
+/// Whether the numbers that directories of this filesystem list are those of their files.
+pub(crate) fn lists_numbers(handle: &Handle) -> io::Result<bool> {
+    Ok(NUMBERING_MAGIC.contains(&filesystem_type(handle)?))
 }
 
 /// The number by which the kernel knows a kind of filesystem (`f_type` of `statfs(2)`).

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use walkdir::{DirEntryExt, WalkDir};
 
 use crate::fs::handle::path as as_path;
-use crate::fs::{FileId, Handle, mounts};
+use crate::fs::{FileId, Handle, mounts, space};
 
 /// Paths inside one volume that stay, sorted, as there may be many and each name in the volume asks.
 #[derive(Debug, Clone, Default)]
@@ -60,17 +60,19 @@ pub(super) fn is_below(path: &[u8], directory: &[u8]) -> bool {
         || path.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
-/// Looks for files by their number, which a directory lists without looking at each.
+/// Looks for files by their number, which most filesystems list rightly, so that not every file need be looked at.
 fn find_files(root: &Handle, in_use: &[FileId], pins: &mut Vec<Vec<u8>>) -> io::Result<()> {
     // The trailing dot makes the walk begin in the directory and not at the link to it.
     let base = root.proc_path().join(".");
     // A mount is not gone into: it stays anyhow. A Btrfs subvolume is none, whatever its device number.
     let mounts: HashSet<PathBuf> = pins.iter().map(|pin| base.join(as_path(pin))).collect();
+    let lists_numbers = space::lists_numbers(root)?;
     let walk = WalkDir::new(&base).follow_links(false).into_iter();
     for entry in walk.filter_entry(|entry| !mounts.contains(entry.path())) {
         // What cannot be looked into cannot be exchanged either: the swap will say so.
         let Ok(entry) = entry else { continue };
-        if entry.file_type().is_dir() || !in_use.iter().any(|id| id.ino == entry.ino()) {
+        let may_be = !lists_numbers || in_use.iter().any(|id| id.ino == entry.ino());
+        if entry.file_type().is_dir() || !may_be {
             continue;
         }
         let relative = entry.path().strip_prefix(&base).map_err(io::Error::other)?;

@@ -278,6 +278,25 @@ fn an_archive_in_a_subvolume_inside_a_volume_stays() {
 }
 
 #[test]
+fn an_archive_on_an_overlay_stays_though_it_is_listed_with_another_number() {
+    for flags in [&["restore"][..], &["restore", "--in-place"]] {
+        sandboxed(|s| {
+            s.init();
+            let lower = Tree::at(s.path("lower")).file("backup.tar", [0; 1024]).file("file", b"x").done();
+            let volume = s.overlay("vol", &lower);
+            let archive = volume.join("backup.tar");
+            s.configure("web", &[&volume]);
+            let at = ["--archive", text(&archive)];
+            s.run([&["backup"], &at[..]].concat()).ok();
+            let picture = Picture::of(&volume);
+            fs::write(volume.join("file"), b"changed").unwrap();
+            s.run([flags, &at, &["--strict"]].concat()).ok();
+            picture.assert_same(&volume);
+        });
+    }
+}
+
+#[test]
 fn an_archive_in_a_directory_that_the_snapshot_lacks_stays() {
     sandboxed(|s| {
         let volume = volume(s, "a");

@@ -157,6 +157,19 @@ impl Sandbox {
         point
     }
 
+    /// An overlay over what is in `lower`, whose changes go to another filesystem, for as long as the test runs.
+    pub(crate) fn overlay(&self, name: &str, lower: &Path) -> PathBuf {
+        let upper = self.tmpfs(&format!("{name}.upper"), "size=16m");
+        for part in ["changes", "work"] {
+            fs::create_dir(upper.join(part)).unwrap();
+        }
+        let point = self.mount_point(name);
+        let (lower, upper) = (text(lower), text(&upper));
+        let options = format!("lowerdir={lower},upperdir={upper}/changes,workdir={upper}/work");
+        mount(None::<&str>, &point, Some("overlay"), MsFlags::empty(), Some(options.as_str())).unwrap();
+        point
+    }
+
     /// A filesystem of a kind (`xfs`, `btrfs`, `ext4`) in a file, for as long as the test runs.
     pub(crate) fn filesystem(&self, name: &str, kind: &str, megabytes: u64) -> PathBuf {
         let image = self.path(format!("{name}.image"));
