@@ -33,7 +33,7 @@ use crate::snapshot::{
 };
 use crate::staging;
 use crate::time::Time;
-use crate::volume::VolumeType;
+use crate::volume::{self, VolumeType};
 
 /// Which members get a checksum over their content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -163,9 +163,9 @@ fn write(
     run: &Run,
     started: Instant,
 ) -> Result<BackupReport> {
-    let volumes = open_volumes(config, kinds, append.reader().id(), options, run)?;
     let mut left_out = vec![append.reader().id()];
     left_out.extend(config.file.as_deref().and_then(|path| FileId::of_path(path).ok()));
+    let volumes = open_volumes(config, kinds, &left_out, options, run)?;
     let created = Time::now();
 
     run.observer.begin(Phase::BackingUp, None);
@@ -243,7 +243,7 @@ fn store(
 fn open_volumes<'a>(
     config: &'a Config,
     kinds: &[VolumeType],
-    archive: FileId,
+    in_use: &[FileId],
     options: &BackupOptions,
     run: &Run,
 ) -> Result<Vec<OpenVolume<'a>>> {
@@ -255,13 +255,9 @@ fn open_volumes<'a>(
             VolumeType::File => Handle::open_for_reading(path),
         };
         let handle = handle.context("open", path)?;
-        // Its lock would be waited for.
-        if handle.stat().context("look at", path)?.id == archive {
-            return Err(Error::Volume {
-                action: "back up",
-                volume: Shown::from(path),
-                reason: "it is the archive itself: remove it from `volumes`".to_owned(),
-            });
+        // The archive's lock would be waited for; the configuration hides what the container has in its place.
+        if in_use.contains(&handle.stat().context("look at", path)?.id) {
+            return Err(volume::in_use("back up", Shown::from(path)));
         }
         opened.push((volume, kind, handle));
     }

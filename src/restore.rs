@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 use crate::archive::open::Reader;
 use crate::config::Config;
 use crate::error::{Context, Error, Result};
+use crate::fs::handle::path;
 use crate::fs::lock::{self, Mode};
 use crate::fs::{FileId, Handle};
 use crate::name::Shown;
@@ -217,6 +218,7 @@ pub fn restore(config: &Config, options: &RestoreOptions, run: &Run) -> Result<R
     let spare = Spare::of(&reader)?;
     let job = Job { config, reader: &reader, snapshot, wanted: &wanted, only, survey, spare, options, run };
 
+    job.refuse_in_use()?;
     let mut warnings = Warnings::default();
     let mut changes = Vec::new();
     run.observer.begin(Phase::Restoring, Some(job.survey.bytes()));
@@ -347,6 +349,19 @@ impl Job<'_> {
             DirTarget::open(index, root, &path, &in_use, nested, self.run)
         };
         Ok((roots.into_iter().map(open).collect::<Result<_>>()?, files))
+    }
+
+    /// A file volume would be overwritten, whatever it is.
+    fn refuse_in_use(&self) -> Result<()> {
+        let in_use = self.in_use();
+        for wanted in self.wanted.iter().filter(|wanted| wanted.kind == VolumeType::File) {
+            let target = restored(wanted, self.options).target;
+            let now = Handle::open_path(path(&target)).and_then(|handle| handle.stat());
+            if now.is_ok_and(|now| in_use.contains(&now.id)) {
+                return Err(volume::in_use("restore", Shown::from(&target)));
+            }
+        }
+        Ok(())
     }
 
     /// The archive and the configuration.

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
+use crate::name::Shown;
+
 /// What a volume is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -33,6 +36,13 @@ impl VolumeType {
 /// The path of the volume at `path` below the prefix, and below a directory that is restored to.
 pub(crate) fn id(path: &str) -> &str {
     path.trim_start_matches('/')
+}
+
+/// The error for a volume that is a file which this run uses itself.
+pub(crate) fn in_use(action: &'static str, volume: Shown) -> Error {
+    let reason = "it is the archive or the configuration of this run: remove it from `volumes`, or give this run another \
+                  path for its own with --archive or --config";
+    Error::Volume { action, volume, reason: reason.to_owned() }
 }
 
 /// The names that `path` consists of, without what leads nowhere: empty ones, and `.`.

@@ -248,6 +248,37 @@ fn archive_and_configuration_inside_a_volume_are_left_alone() {
 }
 
 #[test]
+fn archive_and_configuration_are_never_overwritten_as_volumes() {
+    sandboxed(|s| {
+        s.init();
+        let other = Tree::at(s.path("other")).file("backup.tar", [0; 1024]).file("config.yml", b"").done();
+        let (archive, config) = (other.join("backup.tar"), other.join("config.yml"));
+        s.configure("web", &[&archive, &config]);
+        s.backup();
+        // What was a volume is now what this run uses.
+        fs::copy(s.archive(), &archive).unwrap();
+        fs::copy(s.config(), &config).unwrap();
+        let into = s.path("into");
+        let below = into.join(other.strip_prefix("/").unwrap());
+        fs::create_dir_all(&below).unwrap();
+        fs::hard_link(&archive, below.join("backup.tar")).unwrap();
+        let before = Picture::of(s.root());
+        for file in [&archive, &config] {
+            let uses = match file == &archive {
+                true => ["--archive", text(file), "--volume", text(file)],
+                false => ["--config", text(file), "--volume", text(file)],
+            };
+            for way in [&["restore"][..], &["restore", "--dry-run"], &["backup"]] {
+                s.run([way, &uses[..]].concat()).exits(1).says(&[text(file), "of this run"]);
+            }
+        }
+        let at = ["restore", "--archive", text(&archive), "--into", text(&into)];
+        s.run(at).exits(1).says(&[text(&below.join("backup.tar")), "of this run"]);
+        before.assert_same(s.root());
+    });
+}
+
+#[test]
 fn an_archive_in_a_subvolume_inside_a_volume_stays() {
     if !need("mkfs.btrfs") {
         return;
