@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,8 @@ use super::document::Place;
 use super::origin::quote;
 use super::{Config, Volume};
 use crate::error::{Context as _, Result, reason};
-use crate::fs::mounts::mount_points;
+use crate::fs::mounts::{self, mount_points};
+use crate::name::Shown;
 use crate::volume::VolumeType;
 
 impl Config {
@@ -20,7 +21,8 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config): a volume does not exist, is a symbolic link, is neither directory
-    /// nor regular file, is the same as another, or lies inside another without being a mount of its own.
+    /// nor regular file, is the same as another, or lies inside another without being a mount of its own; or that one
+    /// holds it under another path too.
     /// [`Error::Io`](crate::Error::Io): the mounts cannot be read.
     pub fn check_volumes(&self) -> Result<Vec<VolumeType>> {
         let mut kinds = Vec::with_capacity(self.volumes.len());
@@ -47,15 +49,16 @@ impl Config {
             Some((inner, *outer, path))
         });
         let mut nested: Vec<_> = nested.collect();
-        if nested.is_empty() {
+        if canonical.len() < 2 {
             return Ok(());
         }
         nested.sort();
-        let points = mount_points().context("read", Path::new("/proc/thread-self/mountinfo"))?;
+        let mountinfo = Path::new("/proc/thread-self/mountinfo");
+        let points = mount_points().context("read", mountinfo)?;
         let points: HashSet<PathBuf> =
             points.into_iter().map(|point| OsString::from_vec(point).into()).collect();
         match nested.into_iter().find(|(_, _, path)| !points.contains(*path)) {
-            None => Ok(()),
+            None => self.check_sharing(canonical, &points, mountinfo),
             Some((inner, outer, _)) => {
                 let (this, outer) = (quote(self.volumes[inner].path()), quote(self.volumes[outer].path()));
                 let reason =
@@ -63,6 +66,40 @@ impl Config {
                 Err(self.volumes_origin.refuse(Place::Volume(inner), reason))
             }
         }
+    }
+
+    /// A part of a volume may be mounted a second time, as another one. A restore would move it away with the one, and
+    /// remove what it has just put into the other.
+    fn check_sharing(
+        &self,
+        canonical: &HashMap<PathBuf, usize>,
+        points: &HashSet<PathBuf>,
+        mountinfo: &Path,
+    ) -> Result<()> {
+        let paths: Vec<&[u8]> = canonical.keys().map(|path| path.as_os_str().as_bytes()).collect();
+        let places = mounts::places(&paths).context("read", mountinfo)?;
+        let places = places.into_iter().zip(canonical).filter_map(|(place, volume)| {
+            let (device, path) = place?;
+            Some(((device, PathBuf::from(OsString::from_vec(path))), volume))
+        });
+        let places: HashMap<_, _> = places.collect();
+        let shared = places.iter().filter_map(|((device, place), (_, inner))| {
+            let (place, device) = (place.as_path(), device.as_slice());
+            let holders = place.ancestors().skip(1).filter_map(|above| {
+                let (path, outer) = places.get(&(device.to_vec(), above.to_owned()))?;
+                Some((path, outer, place.strip_prefix(above).ok()?))
+            });
+            // What a mount hides, or is mounted where it lies, stays where it is.
+            let mut open = holders.filter(|(path, _, inside)| {
+                !inside.ancestors().any(|part| part != Path::new("") && points.contains(&path.join(part)))
+            });
+            open.next().map(|(path, outer, inside)| (**inner, **outer, path.join(inside)))
+        });
+        let Some((inner, outer, path)) = shared.min() else { return Ok(()) };
+        let (this, outer) = (quote(self.volumes[inner].path()), quote(self.volumes[outer].path()));
+        let path = Shown::from(path.as_path());
+        let reason = format!("{this} is {path} in {outer}, mounted a second time: remove one of the two");
+        Err(self.volumes_origin.refuse(Place::Volume(inner), reason))
     }
 }
 

@@ -5,12 +5,39 @@
 use std::collections::{HashMap, HashSet};
 use std::{fs, io};
 
+use crate::fs::handle::join;
+
+const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
+
 /// The paths at which something is mounted and can be seen by this process, canonical, as bytes.
 ///
 /// # Errors
 /// `/proc/thread-self/mountinfo` cannot be read.
 pub(crate) fn mount_points() -> io::Result<Vec<Vec<u8>>> {
-    Ok(visible(&fs::read("/proc/thread-self/mountinfo")?))
+    Ok(visible(&fs::read(MOUNTINFO)?))
+}
+
+/// A filesystem's number, and a path from its root.
+pub(crate) type Place = (Vec<u8>, Vec<u8>);
+
+/// Where each of `paths`, which are canonical, lies on its filesystem: two mounts of one filesystem may show the same
+/// files. `None` for what was deleted since it was mounted.
+pub(crate) fn places(paths: &[&[u8]]) -> io::Result<Vec<Option<Place>>> {
+    let mountinfo = fs::read(MOUNTINFO)?;
+    let seen = seen(&mountinfo);
+    Ok(paths.iter().map(|path| place(path, &seen)).collect())
+}
+
+fn place(path: &[u8], seen: &[Mount]) -> Option<Place> {
+    let inside = |point: &[u8]| match path.strip_prefix(point)? {
+        _ if point == b"/" => path.strip_prefix(b"/"),
+        [] => Some(&[][..]),
+        rest => rest.strip_prefix(b"/"),
+    };
+    let ways = seen.iter().filter_map(|mount| Some((mount, inside(&mount.point)?)));
+    let (mount, rest) = ways.max_by_key(|(mount, _)| mount.point.len())?;
+    let is_there = !mount.root.ends_with(b"//deleted");
+    is_there.then(|| (mount.device.to_vec(), join(&mount.root, rest)))
 }
 
 /// Those of `points` that lie below `root`, relative to it. A point at `root` itself is not below it.
@@ -20,9 +47,13 @@ pub(crate) fn below<'a>(root: &[u8], points: &'a [Vec<u8>]) -> Vec<&'a [u8]> {
     relative.filter(|path| !path.is_empty()).collect()
 }
 
+fn visible(mountinfo: &[u8]) -> Vec<Vec<u8>> {
+    seen(mountinfo).into_iter().map(|mount| mount.point).collect()
+}
+
 /// A mount that another hides, at its own point or above it, is listed too: walk down to each point as the
 /// kernel would, and keep it if that ends in the mount itself.
-fn visible(mountinfo: &[u8]) -> Vec<Vec<u8>> {
+fn seen(mountinfo: &[u8]) -> Vec<Mount<'_>> {
     let mounts: Vec<Mount> = mountinfo.split(|byte| *byte == b'\n').filter_map(Mount::parse).collect();
     let ids: HashSet<&[u8]> = mounts.iter().map(|mount| mount.id).collect();
     // The parent of the outermost mount is itself, or lies outside what this process can see.
@@ -39,13 +70,17 @@ fn visible(mountinfo: &[u8]) -> Vec<Vec<u8>> {
             mount
         })
     };
-    let seen = mounts.iter().filter(|mount| seen_at(&mount.point) == Some(mount.id));
-    seen.map(|mount| mount.point.clone()).collect()
+    let is_seen: Vec<bool> = mounts.iter().map(|mount| seen_at(&mount.point) == Some(mount.id)).collect();
+    mounts.into_iter().zip(is_seen).filter_map(|(mount, is_seen)| is_seen.then_some(mount)).collect()
 }
 
 struct Mount<'a> {
     id: &'a [u8],
     parent: &'a [u8],
+    /// The filesystem's number.
+    device: &'a [u8],
+    /// What of the filesystem is mounted.
+    root: Vec<u8>,
     point: Vec<u8>,
 }
 
@@ -53,7 +88,13 @@ impl<'a> Mount<'a> {
     /// Reads `ID PARENT MAJOR:MINOR ROOT POINT …`.
     fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.split(|byte| *byte == b' ');
-        Some(Mount { id: fields.next()?, parent: fields.next()?, point: unescape(fields.nth(2)?) })
+        Some(Mount {
+            id: fields.next()?,
+            parent: fields.next()?,
+            device: fields.next()?,
+            root: unescape(fields.next()?),
+            point: unescape(fields.next()?),
+        })
     }
 }
 
@@ -110,6 +151,28 @@ mod tests {
     #[test]
     fn a_chroot_need_not_list_its_root() {
         assert_eq!(points("30 7 8:1 / /data rw - x x rw\n\nnonsense\n"), ["/data"]);
+    }
+
+    #[test]
+    fn a_place_is_the_same_by_every_mount() {
+        let mountinfo = b"20 1 8:1 / / rw - x x rw\n21 20 8:1 /h/a\\040b /data rw - x x rw\n\
+                          22 20 8:1 /h/a\\040b/c /sub rw - x x rw\n23 20 8:2 /gone//deleted /gone rw - x x rw\n";
+        let seen = seen(mountinfo);
+        let place = |path: &str| {
+            let (device, path) = place(path.as_bytes(), &seen)?;
+            Some([String::from_utf8(device).unwrap(), String::from_utf8(path).unwrap()].concat())
+        };
+        for (path, expected) in [
+            ("/", "8:1/"),
+            ("/x", "8:1/x"),
+            ("/database", "8:1/database"),
+            ("/data", "8:1/h/a b"),
+            ("/data/c/d", "8:1/h/a b/c/d"),
+            ("/sub/d", "8:1/h/a b/c/d"),
+        ] {
+            assert_eq!(place(path).as_deref(), Some(expected), "{path}");
+        }
+        assert_eq!(place("/gone/x"), None);
     }
 
     #[test]

@@ -168,6 +168,45 @@ fn a_configured_mount_inside_a_volume_is_a_volume_of_its_own() {
 }
 
 #[test]
+fn a_part_of_a_volume_that_is_mounted_again_is_no_volume_of_its_own() {
+    sandboxed(|s| {
+        s.init();
+        let outer = Tree::at(s.path("outer")).file("part/deep/file", b"x").file("file", b"y").done();
+        let (again, single) = (s.path("again"), s.path("single"));
+        fs::create_dir(&again).unwrap();
+        fs::write(&single, b"").unwrap();
+        s.bind(&outer.join("part/deep"), &again);
+        s.bind(&outer.join("file"), &single);
+        let before = Picture::of(&outer);
+        for (inner, is) in [(&again, "outer/part/deep in"), (&single, "outer/file in")] {
+            for order in [[&outer, inner], [inner, &outer]] {
+                s.configure("web", &order.map(PathBuf::as_path));
+                s.run(["backup"]).exits(1).says(&[text(inner), is, "remove one of the two"]);
+            }
+            // Each alone is whole.
+            s.configure("web", &[inner]);
+            s.backup();
+        }
+        s.configure("web", &[&outer]);
+        s.backup();
+        fs::remove_dir_all(outer.join("part")).unwrap();
+        s.restore();
+        before.assert_same(&outer);
+        // What lies below a mount is not moved.
+        let hidden = Tree::at(s.path("hidden")).file("inner/file", b"x").done();
+        let inner = s.path("inner");
+        fs::create_dir(&inner).unwrap();
+        s.bind(&hidden.join("inner"), &inner);
+        s.bind(&hidden.join("inner"), &hidden.join("inner"));
+        s.configure("web", &[&hidden, &inner]);
+        s.backup();
+        s.restore();
+        assert_eq!(fs::read(inner.join("file")).unwrap(), b"x");
+        assert_eq!(fs::read(hidden.join("inner/file")).unwrap(), b"x");
+    });
+}
+
+#[test]
 fn a_bind_mount_of_the_same_filesystem_is_a_mount_too() {
     sandboxed(|s| {
         s.init();
@@ -264,10 +303,8 @@ fn archive_and_configuration_are_never_overwritten_as_volumes() {
         fs::hard_link(&archive, below.join("backup.tar")).unwrap();
         let before = Picture::of(s.root());
         for file in [&archive, &config] {
-            let uses = match file == &archive {
-                true => ["--archive", text(file), "--volume", text(file)],
-                false => ["--config", text(file), "--volume", text(file)],
-            };
+            let flag = if file == &archive { "--archive" } else { "--config" };
+            let uses = [flag, text(file), "--volume", text(file)];
             for way in [&["restore"][..], &["restore", "--dry-run"], &["backup"]] {
                 s.run([way, &uses[..]].concat()).exits(1).says(&[text(file), "of this run"]);
             }
