@@ -112,7 +112,8 @@ impl<'a, 'b> Tree<'a, 'b> {
         let mut names = Listing::default();
         names.read(&root, &mut self.buffer).context("list", self.volume.path)?;
         names.retain(|name| {
-            kept.iter().any(|kept| kept == name) && !self.volume.strays.iter().any(|stray| stray == name)
+            kept.binary_search_by(|kept| kept.as_slice().cmp(name)).is_ok()
+                && !self.volume.strays.iter().any(|stray| stray == name)
         });
         self.below(Descent::new(root), names)
     }
