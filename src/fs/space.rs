@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::fs::{Handle, uninterrupted};
+use crate::fs::{Handle, Kind, uninterrupted};
 
 /// `f_type` of ext2, ext3 and ext4.
 const EXT_MAGIC: u64 = 0xef53;
@@ -38,10 +38,17 @@ pub(crate) fn space(handle: &Handle) -> io::Result<Space> {
 /// The names in the root of a volume, without `lost+found` where that belongs to the filesystem.
 pub(crate) fn names_in_root(root: &Handle) -> io::Result<Vec<Vec<u8>>> {
     let mut names = root.names()?;
-    if is_ext_root(root)? {
-        names.retain(|name| name != LOST_AND_FOUND);
+    if let Some(own) = lost_and_found(root)? {
+        names.retain(|name| *name != own);
     }
     Ok(names)
+}
+
+/// The name in this directory that belongs to the filesystem, if it is an ext filesystem's root.
+pub(crate) fn lost_and_found(root: &Handle) -> io::Result<Option<Vec<u8>>> {
+    let is_there =
+        is_ext_root(root)? && root.find(LOST_AND_FOUND)?.is_some_and(|found| found.kind == Kind::Directory);
+    Ok(is_there.then(|| LOST_AND_FOUND.to_vec()))
 }
 
 /// Whether this is the root directory of an ext filesystem, where `lost+found` belongs to the filesystem.

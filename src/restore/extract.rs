@@ -231,6 +231,11 @@ impl<'a> Extractor<'a> {
             }
             self.descent.enter(name).context("open", &full)?;
         }
+        if stays {
+            // What is made in it must not inherit one.
+            let here = self.descent.here().context("open", &full)?;
+            here.remove_acls().context("remove the ACLs of", &full)?;
+        }
         if let Some(directories) = &mut self.unordered {
             directories.push((item.member.start, path.to_vec()));
             return Ok(());

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::error::{Context, Error, Result};
 use crate::fs::handle::join;
-use crate::fs::{Handle, Kind, StoreFile, remove, space};
+use crate::fs::{Handle, Kind, StoreFile, remove};
 use crate::observer::Phase;
 use crate::restore::Job;
 use crate::restore::extract::Extractor;
@@ -130,11 +130,9 @@ fn mark(stage: &Stage) -> io::Result<()> {
 
 /// Deletes all but what must stay.
 fn clear(dir: &DirTarget, stage: &Stage, cleared: &mut bool) -> Result<()> {
-    let mut names = space::names_in_root(&dir.root).context("list", &dir.path)?;
+    let mut names = dir.root.names().context("list", &dir.path)?;
     names.retain(|name| *name != stage.name);
-    clear_directory(dir, &dir.root, b"", names, cleared)?;
-    // What is made in it must not inherit an ACL.
-    dir.root.remove_acls().context("remove the ACLs of", &dir.path)
+    clear_directory(dir, &dir.root, b"", names, cleared)
 }
 
 fn clear_directory(
@@ -152,9 +150,11 @@ fn clear_directory(
         let full = join(&dir.path, &at);
         if dir.pins.leads(&at) {
             let below = here.directory(&name).context("open", &full)?;
+            let mtime = below.stat().context("look at", &full)?.mtime;
             let names = below.names().context("list", &full)?;
             clear_directory(dir, &below, &at, names, cleared)?;
-            below.remove_acls().context("remove the ACLs of", &full)?;
+            // It keeps its own where the snapshot has none for it.
+            below.set_mtime(mtime).context("put back the time of", &full)?;
         } else {
             let is_directory =
                 here.find(&name).context("look at", &full)?.is_some_and(|stat| stat.kind == Kind::Directory);

@@ -1,5 +1,5 @@
-//! What must stay where it is while a volume's content is exchanged: mount points, and the archive and the
-//! configuration in use when they lie inside the volume. A directory that leads to one stays too.
+//! What must stay where it is while a volume's content is exchanged: mount points, the archive and the configuration
+//! in use when they lie inside the volume, and `lost+found` where that is the filesystem's. A directory that leads to one stays too.
 
 use std::collections::HashSet;
 use std::io;
@@ -16,12 +16,13 @@ use crate::fs::{FileId, Handle, mounts, space};
 pub(super) struct Pins(Vec<Vec<u8>>);
 
 impl Pins {
-    /// In the volume whose root is `root`: every mount, every file of `in_use`, and `others`.
+    /// In the volume whose root is `root`: every mount, every file of `in_use`, `lost+found`, and `others`.
     pub(super) fn find(root: &Handle, in_use: &[FileId], others: Vec<Vec<u8>>) -> io::Result<Self> {
         let path = root.real_path()?;
         let mut pins = others;
         let points = mounts::mount_points()?;
         pins.extend(mounts::below(path.as_os_str().as_bytes(), &points).into_iter().map(<[u8]>::to_vec));
+        pins.extend(space::lost_and_found(root)?);
         find_files(root, in_use, &mut pins)?;
         pins.sort_unstable();
         pins.dedup();

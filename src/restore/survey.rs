@@ -199,7 +199,8 @@ impl Survey {
                     action: "restore",
                     volume: Shown::from(&full),
                     reason: format!(
-                        "it lies in {}, which is a mount now and is not crossed: unmount that first",
+                        "it lies in {}, which is a mount now, or the filesystem's own, and is not gone into: unmount it, or \
+                         restore beside it with --into",
                         Shown::from(&join(&dir.path, pin))
                     ),
                 });

@@ -11,7 +11,7 @@ use std::io;
 
 use crate::error::{Context, Error, Result};
 use crate::fs::handle::{join, parent_and_name};
-use crate::fs::{Descent, FileId, Handle, Kind, StoreFile, remove, space};
+use crate::fs::{Descent, FileId, Handle, Kind, StoreFile, remove};
 use crate::name::Shown;
 use crate::restore::journal;
 use crate::restore::metadata::Metadata;
@@ -60,7 +60,7 @@ impl Stage {
     /// Works out the moves. With `only`, that path is exchanged and everything beside it stays as it is.
     pub(super) fn plan(&self, pins: &Pins, only: Option<&[u8]>, no_owner: bool) -> Result<Plan> {
         let mut planner = Planner { stage: self, pins, only, no_owner, plan: Plan::default() };
-        let mut existing = space::names_in_root(&self.root).context("list", &self.volume)?;
+        let mut existing = self.root.names().context("list", &self.volume)?;
         existing.retain(|name| *name != self.name);
         let new = self.staging.directory(NEW).context("open", &self.volume)?;
         if only.is_none() {

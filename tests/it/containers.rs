@@ -262,6 +262,65 @@ fn a_mount_deep_in_a_volume_survives_a_restore_that_lacks_it() {
 }
 
 #[test]
+fn a_directory_that_stays_for_a_mount_and_has_no_member_keeps_what_it_is() {
+    for flags in [&["restore"][..], &["restore", "--in-place"]] {
+        sandboxed(|s| {
+            s.init();
+            let outer = volume(s, "outer");
+            s.configure("web", &[&outer]);
+            s.backup();
+            let acl = [
+                (0x01, 7, u32::MAX),
+                (0x02, 7, 5),
+                (0x04, 5, u32::MAX),
+                (0x10, 7, u32::MAX),
+                (0x20, 5, u32::MAX),
+            ];
+            Tree::at(&outer).dir("kept").acl("access", &acl).acl("default", &acl).done();
+            s.tmpfs("vol/outer/kept/mounted", "size=1m");
+            let aged = || Tree::at(&outer).at_entry("kept").mtime(5, 6).done();
+            aged();
+            let kept = || Picture::of(&outer).part(|name| name.starts_with(b"kept"));
+            let before = kept();
+            fs::write(outer.join("kept/new"), b"goes").unwrap();
+            aged();
+            s.run(flags).ok();
+            before.assert_same_picture(&kept());
+        });
+    }
+}
+
+#[test]
+fn lost_and_found_of_a_snapshot_gives_way_to_the_filesystems_own() {
+    if !need("mkfs.ext4") {
+        return;
+    }
+    for flags in [&["restore"][..], &["restore", "--in-place"]] {
+        sandboxed(|s| {
+            s.init();
+            // As a copy of such a filesystem has it, and what other programs have stored.
+            let volume = Tree::at(s.path("vol")).file("file", b"x").dir("lost+found").mode(0o755).done();
+            s.configure("web", &[&volume]);
+            s.backup();
+            fs::write(volume.join("lost+found/piece"), b"x").unwrap();
+            s.configure("with piece", &[&volume]);
+            s.backup();
+            s.filesystem("vol", "ext4", 64);
+            fs::write(volume.join("newer"), b"x").unwrap();
+            let before = Picture::of(&volume);
+            s.run(flags).exits(1).says(&["lost+found/piece", "--into"]);
+            before.assert_same(&volume);
+            s.configure("web", &[&volume]);
+            s.run(flags).ok();
+            assert_eq!(fs::read(volume.join("file")).unwrap(), b"x");
+            assert!(!volume.join("newer").exists());
+            let own = Picture::of(&volume);
+            assert_eq!(own.entry("lost+found").mode & 0o7777, 0o700);
+        });
+    }
+}
+
+#[test]
 fn archive_and_configuration_inside_a_volume_are_left_alone() {
     sandboxed(|s| {
         let volume = volume(s, "a");
