@@ -18,7 +18,7 @@ const LOST_AND_FOUND: &[u8] = b"lost+found";
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Space {
-    /// Bytes that this user can still write.
+    /// Bytes that this user can still write; very many where the filesystem does not tell.
     pub(crate) bytes: u64,
     /// Files that can still be made; `None` where the filesystem has no limit.
     pub(crate) inodes: Option<u64>,
@@ -28,8 +28,10 @@ pub(crate) struct Space {
 
 pub(crate) fn space(handle: &Handle) -> io::Result<Space> {
     let found = uninterrupted(|| rustix::fs::fstatvfs(handle))?;
+    // One in memory without a limit, or behind FUSE, may not tell.
+    let is_known = found.f_blocks > 0;
     Ok(Space {
-        bytes: found.f_bavail.saturating_mul(found.f_frsize),
+        bytes: if is_known { found.f_bavail.saturating_mul(found.f_frsize) } else { u64::MAX },
         inodes: (found.f_files > 0).then_some(found.f_favail),
         shares: SHARING_MAGIC.contains(&filesystem_type(handle)?),
     })

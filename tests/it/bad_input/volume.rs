@@ -46,6 +46,21 @@ fn no_space_in_a_volume_leaves_it_as_it_was() {
 }
 
 #[test]
+fn a_filesystem_that_does_not_tell_its_space_is_restored_to() {
+    use nix::mount::{MsFlags, mount};
+    sandboxed(|s| {
+        s.init();
+        let volume = Tree::at(s.path("vol")).file("file", b"x").done();
+        s.configure("web", &[&volume]);
+        s.backup();
+        let none = None::<&str>;
+        mount(none, &volume, Some("ramfs"), MsFlags::empty(), none).unwrap();
+        s.restore();
+        assert_eq!(fs::read(volume.join("file")).unwrap(), b"x");
+    });
+}
+
+#[test]
 fn no_inodes_in_a_volume_leave_it_as_it_was() {
     sandboxed(|s| {
         s.init();
