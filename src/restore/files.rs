@@ -72,13 +72,14 @@ impl Files {
 
     /// Removes what is no longer needed, when all is written.
     pub(super) fn finish(&self, job: &Job, warnings: &mut Warnings) -> Result<()> {
+        let mut warned = Ok(());
         for prepared in &self.0 {
             if let Prepared::Beside(beside) = prepared
                 && let Some((path, reason)) = beside.finish()
             {
-                warnings.warn(job.run, path, reason)?;
+                warned = warned.and(warnings.warn(job.run, path, reason));
             }
         }
-        Ok(())
+        warned
     }
 }

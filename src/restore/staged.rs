@@ -27,8 +27,8 @@ pub(super) fn restore(
     job.spare.release();
     match swapped {
         Ok(files) => {
-            finish(job.run, &stages, warnings)?;
-            files.finish(job, warnings)
+            let finished = finish(job.run, &stages, warnings);
+            finished.and(files.finish(job, warnings))
         }
         Err(error) => Err(abandon(dirs, &stages, error)),
     }
@@ -111,8 +111,8 @@ fn swap(
     Err(error)
 }
 
-/// Everything is in its place: removes the marks, and then the former content. A mark that stays keeps no other
-/// volume from being completed.
+/// Everything is in its place: removes the marks, and then the former content. A mark that stays, or a warning that
+/// counts as an error, keeps no other volume from being completed.
 fn finish(run: &Run, stages: &[Stage], warnings: &mut Warnings) -> Result<()> {
     let (mut complete, mut failed) = (Vec::new(), None);
     for stage in stages {
@@ -122,6 +122,7 @@ fn finish(run: &Run, stages: &[Stage], warnings: &mut Warnings) -> Result<()> {
             Err(error) => failed = failed.or(Some((stage, error))),
         }
     }
+    let mut warned = Ok(());
     for (stage, mtime) in complete {
         if let Err(error) = stage.remove(mtime, false) {
             let reason = format!(
@@ -129,10 +130,10 @@ fn finish(run: &Run, stages: &[Stage], warnings: &mut Warnings) -> Result<()> {
                 crate::error::chain(&error),
                 Shown::from(&stage.name)
             );
-            warnings.warn(run, &stage.volume, reason)?;
+            warned = warned.and(warnings.warn(run, &stage.volume, reason));
         }
     }
-    let Some((stage, error)) = failed else { return Ok(()) };
+    let Some((stage, error)) = failed else { return warned };
     let volume = Shown::from(&stage.volume);
     Err(Error::Incomplete {
         what: Box::new(error),
@@ -162,15 +163,14 @@ fn abandon(dirs: &[DirTarget], stages: &[Stage], error: Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::Handle;
+    use crate::fs::{FileId, Handle};
     use crate::restore::spare::Spare;
 
-    #[test]
-    fn a_mark_that_cannot_be_removed_keeps_no_other_volume_from_being_completed() {
-        let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    /// What [`swap`] leaves in volumes that held the file `old`.
+    fn swapped(folders: &[tempfile::TempDir]) -> Vec<Stage> {
         let run = Run::default();
         let mut stages = Vec::new();
-        for folder in &folders {
+        for folder in folders {
             std::fs::write(folder.path().join("old"), "x").unwrap();
             let root = Handle::open_directory(folder.path()).unwrap();
             let path = folder.path().as_os_str().as_encoded_bytes();
@@ -181,6 +181,29 @@ mod tests {
             stage.swap(&plan, &mut |_, reason| panic!("{reason}")).unwrap();
             stages.push(stage);
         }
+        stages
+    }
+
+    #[test]
+    fn former_content_that_stays_is_an_error_if_strict_and_keeps_no_other_there() {
+        let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let mut stages = swapped(&folders);
+        let old = folders[0].path().join(".snapshotter-staging/old/old");
+        stages[0].in_use = vec![FileId::of_path(&old).unwrap()];
+        let run = Run { strict: true, ..Run::default() };
+        let error = finish(&run, &stages, &mut Warnings::default()).unwrap_err().to_string();
+        assert!(error.contains(folders[0].path().to_str().unwrap()), "{error}");
+        assert!(old.exists());
+        for complete in &folders[1..] {
+            assert_eq!(std::fs::read_dir(complete.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_mark_that_cannot_be_removed_keeps_no_other_volume_from_being_completed() {
+        let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let run = Run::default();
+        let stages = swapped(&folders);
         let second = folders[1].path().join(".snapshotter-staging");
         std::fs::rename(second.join("swapping"), second.join("away")).unwrap();
         let error = finish(&run, &stages, &mut Warnings::default()).unwrap_err().to_string();
