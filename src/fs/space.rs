@@ -60,8 +60,8 @@ fn is_ext_root(handle: &Handle) -> io::Result<bool> {
 }
 
 /// Whether the numbers that directories of this filesystem list are those of their files.
-pub(crate) fn lists_numbers(handle: &Handle) -> io::Result<bool> {
-    Ok(NUMBERING_MAGIC.contains(&filesystem_type(handle)?))
+pub(crate) fn lists_numbers(handle: &Handle) -> bool {
+    filesystem_type(handle).is_ok_and(|kind| NUMBERING_MAGIC.contains(&kind))
 }
 
 /// The number by which the kernel knows a kind of filesystem (`f_type` of `statfs(2)`).

@@ -67,7 +67,7 @@ fn find_files(root: &Handle, in_use: &[FileId], pins: &mut Vec<Vec<u8>>) -> io::
     let base = root.proc_path().join(".");
     // A mount is not gone into: it stays anyhow. A Btrfs subvolume is none, whatever its device number.
     let mounts: HashSet<PathBuf> = pins.iter().map(|pin| base.join(as_path(pin))).collect();
-    let lists_numbers = space::lists_numbers(root)?;
+    let lists_numbers = space::lists_numbers(root);
     let walk = WalkDir::new(&base).follow_links(false).into_iter();
     for entry in walk.filter_entry(|entry| !mounts.contains(entry.path())) {
         // What cannot be looked into cannot be exchanged either: the swap will say so.
