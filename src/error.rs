@@ -173,6 +173,7 @@ fn way_out(source: &io::Error) -> Option<&'static str> {
         _ => match errno {
             Errno::EIO => Some("its disk or its file server fails: look at what `dmesg` says"),
             Errno::EMFILE => Some("let it open more files, with `docker run --ulimit nofile=1024`"),
+            Errno::ENOSYS => Some("this kernel is too old, or the container's seccomp profile too narrow: Linux 4.11 is needed"),
             Errno::ENFILE => Some("the whole machine may not open more: raise `fs.file-max` with `sysctl`"),
             _ => None,
         },

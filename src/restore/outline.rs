@@ -6,8 +6,9 @@ use std::collections::{BTreeSet, HashMap};
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::handle::{join, parent_and_name};
+use crate::name::Shown;
 use crate::restore::extract::{BAD_LINK, LinkSource, check_device, check_path};
 use crate::restore::metadata::Metadata;
 use crate::restore::pins::Pins;
@@ -96,9 +97,12 @@ impl Outline {
                 let source = source.filter(|source| self.seen.get(&key(source)) == Some(&Seen::Other));
                 let source = source.ok_or_else(|| content.damaged(BAD_LINK))?;
                 if self.pins.holds(source) && !self.pins.holds(path) {
-                    return Err(content.damaged(
-                        "a further name of a file that is a mount or in use now: restore without --in-place",
-                    ));
+                    let reason = "it is a further name of a file that is a mount or in use now: restore without --in-place";
+                    return Err(Error::Volume {
+                        action: "restore",
+                        volume: Shown::from(&join(&self.volume, path)),
+                        reason: reason.to_owned(),
+                    });
                 }
             }
             Kind::Symlink if member.link.is_empty() || member.link.len() > TARGET_MAX => {

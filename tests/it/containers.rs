@@ -242,6 +242,26 @@ fn a_bind_mount_of_the_same_filesystem_is_a_mount_too() {
 }
 
 #[test]
+fn a_further_name_of_a_mount_is_no_damage_to_the_archive() {
+    sandboxed(|s| {
+        s.init();
+        let volume = Tree::at(s.path("vol")).file("a", b"x").hard_link("b", "a").done();
+        s.configure("web", &[&volume]);
+        s.backup();
+        let other = Tree::at(s.path("other")).file("file", b"o").done().join("file");
+        s.bind(&other, &volume.join("a"));
+        fs::remove_file(volume.join("b")).unwrap();
+        let before = Picture::of(s.root());
+        let run = s.run(["restore", "--in-place"]).exits(1);
+        run.says(&[text(&volume.join("b")), "restore without --in-place"]).says_not(&["damaged"]);
+        before.assert_same(s.root());
+        s.restore();
+        assert_eq!(fs::read(volume.join("b")).unwrap(), b"x");
+        assert_eq!(fs::read(other).unwrap(), b"o");
+    });
+}
+
+#[test]
 fn a_mount_deep_in_a_volume_survives_a_restore_that_lacks_it() {
     sandboxed(|s| {
         s.init();
