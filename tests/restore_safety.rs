@@ -535,7 +535,8 @@ fn one_path_restores_links_to_what_lies_outside_and_leaves_the_rest() {
         place.write(&place.below("v/e/g"), "mine");
         place.write(&place.below("v/d/first"), "mine");
         let options = RestoreOptions { path: Some(place.volume("v/e/f").into()), ..place.into() };
-        place.restore(&["v"], &options).unwrap();
+        let report = place.restore(&["v"], &options).unwrap();
+        assert_eq!(report.size, 4, "what the links bring counts once");
         assert_eq!(fs::metadata(place.0.join(place.below("v/e/f/x"))).unwrap().nlink(), 2);
         for (path, content) in
             [("v/e/f/x", "data"), ("v/e/f/y", "data"), ("v/e/g", "mine"), ("v/d/first", "mine")]

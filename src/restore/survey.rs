@@ -178,6 +178,9 @@ impl Survey {
             walk(reader, snapshot, wanted, |found| {
                 if let Some(source) = sources.get_mut(found.path) {
                     *source = Some(found.member.start);
+                    // One of its further names becomes the file.
+                    volumes[found.wanted].count_file(found.member);
+                    volumes[found.wanted].inodes += 1;
                 }
                 Ok(())
             })?;
@@ -249,14 +252,18 @@ impl Survey {
 impl Volume {
     fn count(&mut self, path: &[u8], member: &Head) {
         self.entries += 1;
-        self.size = self.size.saturating_add(member.size);
-        self.bytes = self.bytes.saturating_add(padded(member.stored).unwrap_or(member.stored));
+        self.count_file(member);
         self.inodes += u64::from(member.kind != Kind::HardLink);
-        if !member.checksum.is_some_and(|checksum| checksum.covers_data()) {
-            self.unhashed = self.unhashed.saturating_add(member.stored);
-        }
         if path.starts_with(staging::NAME.as_bytes()) && !path.contains(&b'/') {
             self.staging_names.push(path.to_vec());
+        }
+    }
+
+    fn count_file(&mut self, member: &Head) {
+        self.size = self.size.saturating_add(member.size);
+        self.bytes = self.bytes.saturating_add(padded(member.stored).unwrap_or(member.stored));
+        if !member.checksum.is_some_and(|checksum| checksum.covers_data()) {
+            self.unhashed = self.unhashed.saturating_add(member.stored);
         }
     }
 }
