@@ -334,7 +334,9 @@ impl FileTarget {
         let parent =
             std::fs::canonicalize(if parent.is_empty() { "/" } else { parent }).context("open", path)?;
         let parent = Handle::open_directory(&parent).context("open", path)?;
-        let former = parent.file(name.as_bytes()).context("open", path)?;
+        // NFS locks only what may be written. Where it may not be, that is said when it is to be.
+        let former = parent.file_for_update(name.as_bytes()).or_else(|_| parent.file(name.as_bytes()));
+        let former = former.context("open", path)?;
         Ok(FileTarget {
             wanted,
             path: path.as_bytes().to_vec(),
@@ -358,5 +360,19 @@ impl FileTarget {
             });
         }
         Ok(FileTarget { wanted, path, parent, name: name.to_vec(), former: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_to_be_overwritten_is_locked_by_a_handle_that_may_write() {
+        use nix::fcntl::{FcntlArg, OFlag, fcntl};
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let target = FileTarget::open(0, file.path().to_str().unwrap()).unwrap();
+        let flags = fcntl(target.former.unwrap(), FcntlArg::F_GETFL).unwrap();
+        assert_eq!(OFlag::from_bits_retain(flags) & OFlag::O_ACCMODE, OFlag::O_RDWR);
     }
 }
