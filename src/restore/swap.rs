@@ -128,21 +128,26 @@ impl Stage {
         for path in plan.here.iter().rev() {
             moves.take_back(&self.inside(NEW, path), path)?;
         }
-        let (mut in_the_way, mut metadata) = (None, Ok(()));
+        let (mut in_the_way, mut others, mut metadata) = (None, 0, Ok(()));
         for path in plan.away.iter().rev() {
             let old = self.inside(OLD, path);
             moves.take_back(path, &old)?;
             if moves.is_there(&old)? {
+                others += u64::from(in_the_way.is_some());
                 in_the_way = Some((path, old));
             }
         }
         if let Some((path, old)) = in_the_way {
+            let more = match others {
+                0 => String::new(),
+                others => format!(", and so for {others} more that are still in `old`"),
+            };
             return Err(Error::Volume {
                 action: "put back",
                 volume: Shown::from(&join(&self.volume, path)),
                 reason: format!(
                     "something was made there in the meantime, so its former content is still {}: move one of them \
-                     away",
+                     away{more}, and stop what writes there",
                     Shown::from(&join(&self.volume, &old))
                 ),
             });

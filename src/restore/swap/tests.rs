@@ -194,3 +194,25 @@ fn what_was_made_in_the_way_of_an_undo_is_named_and_stays() {
     stage.undo().unwrap();
     assert_eq!(fs::read(root.join("a")).unwrap(), b"old");
 }
+
+#[test]
+fn all_that_is_in_the_way_of_an_undo_is_counted_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let pins = volume(root);
+    let stage = stage(root);
+    let plan = stage.plan(&pins, None, false).unwrap();
+    stage.mark(&plan).unwrap();
+    assert!(swap_part(&stage, &plan, plan.away.len()));
+    let away: Vec<&str> = plan.away.iter().map(|path| std::str::from_utf8(path).unwrap()).collect();
+    for path in &away {
+        write(root, path, "another program's");
+    }
+    let error = stage.undo().unwrap_err().to_string();
+    assert!(away.len() > 1 && error.contains(&format!("for {} more", away.len() - 1)), "{error}");
+    for path in &away {
+        fs::remove_file(root.join(path)).unwrap();
+    }
+    stage.undo().unwrap();
+    assert_eq!(fs::read(root.join("a")).unwrap(), b"old");
+}
