@@ -35,7 +35,12 @@ pub(super) enum Case {
     Into,
     /// Below another directory, where nothing is.
     IntoNothing,
+    /// One path of the volume below another directory: what is there is something else now, and goes.
     Path,
+    /// One in a directory, which stays.
+    PathInside,
+    /// One where nothing is.
+    PathIntoNothing,
 }
 
 /// Volumes as the snapshot has them.
@@ -57,7 +62,7 @@ fn then(root: &Path) {
     fs::remove_dir_all(v.join("d")).unwrap();
     let v =
         Tree::at(v).file("a", [b'A'; 800]).file("d", b"a file now").dir("more").file("more/z", [b'z'; 600]);
-    let v = v.mode(0o600).file("p/only old", b"old").at_entry("p").mode(0o770).mtime(8, 8);
+    let v = v.mode(0o600).file("p/y", b"old").file("p/only old", b"old").at_entry("p").mode(0o770).mtime(8, 8);
     v.at_entry("").mode(0o755).xattr("trusted.root", b"old").mtime(9, 9).done();
     Tree::at(root.join("w")).file("one", b"ONE").file("three", b"3").mtime(2, 2).done();
     fs::write(root.join("f"), [b'F'; 1900]).unwrap();
@@ -87,14 +92,15 @@ impl Recording {
         let below = |path: &Path| root.join("into").join(path.strip_prefix("/").unwrap());
         let (into, only) = match case {
             Case::Into | Case::IntoNothing => (Some(root.join("into")), None),
-            Case::Path => (Some(root.join("into")), Some(root.join("v/d"))),
+            Case::Path | Case::PathIntoNothing => (Some(root.join("into")), Some(root.join("v/d"))),
+            Case::PathInside => (Some(root.join("into")), Some(root.join("v/p/y"))),
             _ => (None, None),
         };
-        if case == Case::Into || case == Case::Path {
+        if matches!(case, Case::Into | Case::Path | Case::PathInside) {
             fs::create_dir_all(below(&root)).unwrap();
             first(&below(&root));
             then(&below(&root));
-        } else if case != Case::IntoNothing {
+        } else if !matches!(case, Case::IntoNothing | Case::PathIntoNothing) {
             then(&root);
         }
         let targets: Vec<_> =
@@ -215,6 +221,13 @@ fn so_it_does_with_two_volumes() {
 fn so_it_does_below_another_directory() {
     play(Case::Into);
     play(Case::IntoNothing);
+}
+
+#[test]
+fn so_it_does_where_one_path_is_restored() {
+    for case in [Case::Path, Case::PathInside, Case::PathIntoNothing] {
+        play(case);
+    }
 }
 
 #[test]

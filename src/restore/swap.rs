@@ -103,6 +103,12 @@ impl Stage {
             let handle = moves.directory(&exchanged.path)?;
             exchanged.after.apply(handle, false, &full, &mut |reason| warn(&full, reason))?;
         }
+        // Where one path is restored, the root keeps what it is, its time too.
+        if plan.exchanged.first().is_none_or(|first| !first.path.is_empty())
+            && let Some(mtime) = staging::recorded_mtime(&self.staging)
+        {
+            self.root.set_mtime(mtime).context("put back the time of", &self.volume)?;
+        }
         self.root.sync_filesystem().context("sync", &self.volume)
     }
 
