@@ -8,10 +8,10 @@ use super::archives::{Checker, backup_to, config};
 use super::file::Unsynced;
 use super::support::Tree;
 use super::support::confine::{confine, confined};
-use super::support::tools::need;
+use super::support::tools::{need, tool};
 use super::{Random, readers, states};
 use crate::fs::FileId;
-use crate::fs::record::{Event, record};
+use crate::fs::record::{Call, Event, record};
 use crate::observer::{Cancel, Observer, Run};
 
 /// A backup that was recorded.
@@ -39,6 +39,33 @@ pub(super) fn in_memory(test: impl FnOnce(&Path) + Send) {
         nix::mount::mount(none, &root, Some("tmpfs"), flags, Some("size=600m")).unwrap();
         test(&root);
     });
+}
+
+/// The same in an XFS, where what is large enough is cloned and not written.
+pub(super) fn where_clones_are(test: impl FnOnce(&Path) + Send) {
+    if !need("mkfs.xfs") {
+        return;
+    }
+    in_memory(|memory| {
+        let (image, place) = (memory.join("image"), memory.join("xfs"));
+        fs::File::create_new(&image).unwrap().set_len(512 << 20).unwrap();
+        fs::create_dir(&place).unwrap();
+        tool("mkfs.xfs", ["-q".as_ref(), image.as_os_str()]).ok();
+        tool("mount", ["-n".as_ref(), "-o".as_ref(), "loop".as_ref(), image.as_os_str(), place.as_os_str()])
+            .ok();
+        test(&place);
+    });
+}
+
+/// Whether something was cloned: no write has as many bytes.
+pub(super) fn is_clone(event: &Event) -> bool {
+    matches!(&event.call, Call::Write { data, .. } if data.len() >= 1 << 20)
+}
+
+/// Bytes that are nowhere the same for long.
+pub(super) fn pattern(length: usize) -> Vec<u8> {
+    let mut random = Random(7);
+    (0..length.div_ceil(8)).flat_map(|_| random.next().to_le_bytes()).take(length).collect()
 }
 
 pub(super) fn small_volume(place: &Path) -> PathBuf {
@@ -150,7 +177,7 @@ fn a_power_cut_in_a_backup_leaves_the_old_archive_or_the_new_one() {
         let complete = with_remains(place, &volume, &one);
         let foreign = place.join("foreign.tar");
         let args = ["-b", "1", "-cf", foreign.to_str().unwrap(), "-C", volume.to_str().unwrap(), "a", "l"];
-        super::support::tools::tool("tar", args).silent();
+        tool("tar", args).silent();
         let foreign = fs::read(foreign).unwrap();
         let padded = |old: &[u8]| [old, &vec![0; old.len().next_multiple_of(10240) - old.len()]].concat();
         for (name, old, before) in [
@@ -184,6 +211,30 @@ fn a_power_cut_in_a_large_backup_leaves_the_old_archive_or_the_new_one() {
         let checked = recording.play(&one, true, states(8)).unwrap();
         assert!(checked > 20, "{checked}");
         told(&format!("a large archive: {checked} archives"));
+    });
+}
+
+/// A volume with files that are cloned: one of whole blocks, one with an odd end, one with holes.
+pub(super) fn cloned_volume(place: &Path) -> PathBuf {
+    let data = pattern(3 << 20);
+    let extents: [(u64, &[u8]); 2] = [(0, &data[..1 << 20]), (3 << 20, &data[..(1 << 20) + 5])];
+    let tree = Tree::at(place.join("v")).file("a", b"a").file("even", &data[..1 << 20]).mtime(5, 6);
+    tree.file("odd", &data[..(1 << 20) + 700]).sparse("holes", 5 << 20, &extents).file("z", b"z").done()
+}
+
+#[test]
+fn a_power_cut_in_a_backup_that_clones_leaves_the_old_archive_or_the_new_one() {
+    where_clones_are(|place| {
+        let volume = cloned_volume(place);
+        let one = with_one(place, &small_volume(&place.join("first")));
+        let remains = with_remains(place, &volume, &one);
+        for (name, before) in [("an archive with a snapshot", &one), ("an archive with remains", &remains)] {
+            let recording = Recording::of(place, &volume, before, &Run::default());
+            assert_eq!(recording.events.iter().filter(|event| is_clone(event)).count(), 4, "{name}");
+            let checked = recording.play(&one, true, states(4)).unwrap_or_else(|why| panic!("{name}: {why}"));
+            assert!(checked > 10, "{name}: {checked}");
+            told(&format!("cloned to {name}: {checked} archives"));
+        }
     });
 }
 

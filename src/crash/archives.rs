@@ -96,7 +96,7 @@ impl Checker {
             return Err("the backup was complete, and is not there".to_owned());
         }
         self.batch.push((path, which));
-        if self.batch.len() == BATCH.min(1 + BATCH_BYTES / archive.len()) { self.finish() } else { Ok(()) }
+        if self.batch.len() >= BATCH.min(1 + BATCH_BYTES / archive.len()) { self.finish() } else { Ok(()) }
     }
 
     /// Checks what was gathered for the other programs, and what only the next commands tell.

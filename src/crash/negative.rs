@@ -1,6 +1,8 @@
 //! That the checks can fail: single calls are taken out of a recording, or done in another order.
 
-use super::append::{Recording, in_memory, small_volume, told, with_one};
+use super::append::{
+    Recording, cloned_volume, in_memory, is_clone, small_volume, told, where_clones_are, with_one,
+};
 use super::state::{Cut, Journal};
 use super::swap::{self, Case};
 use crate::fs::record::{Call, Event};
@@ -75,6 +77,31 @@ fn a_backup_without_one_of_its_syncs_is_caught() {
     });
 }
 
+#[test]
+fn what_is_cloned_and_not_synced_is_caught() {
+    where_clones_are(|place| {
+        let volume = cloned_volume(place);
+        let old = with_one(place, &small_volume(&place.join("first")));
+        let recording = Recording::of(place, &volume, &old, &Run::default());
+        // Between the last sync and the commit. No checksum covers it, so that other programs must tell.
+        let (clones, mut order): (Vec<_>, Vec<_>) =
+            (0..recording.events.len()).partition(|&index| is_clone(&recording.events[index]));
+        let commit = order.len() - 2;
+        order.splice(commit..commit, clones);
+        let why = recording.with(reordered(&recording.events, &order)).play(&old, true, 4).unwrap_err();
+        assert!(why.contains("gnu: "), "{why}");
+
+        for case in [Case::Cloned, Case::ClonedInPlace] {
+            let recording = swap::Recording::of(place, case);
+            let events = &recording.events;
+            let order: Vec<_> =
+                (0..events.len()).filter(|&index| !matches!(events[index].call, Call::SyncAll)).collect();
+            let why = recording.play(&reordered(events, &order), Journal::Ordered, 4).unwrap_err();
+            assert!(why.contains("large: content"), "{why}");
+        }
+    });
+}
+
 /// What a sync is of, in words.
 fn shown(recording: &swap::Recording, sync: usize) -> String {
     let events = &recording.events;
@@ -122,7 +149,7 @@ fn a_swap_without_its_mark_is_caught() {
 /// promise that, these filesystems do). The directory of a mark and what follows it are synced twice, and either is
 /// enough. What a mark of a cleared volume is for cannot be on disk before it, since both are changes of names. For the
 /// same reason two syncs of everything are needed only where such changes may overtake each other.
-const SYNCS: [(Case, &[&str]); 2] = [
+const SYNCS: [(Case, &[&str]); 3] = [
     (
         Case::Swap,
         &[
@@ -133,6 +160,19 @@ const SYNCS: [(Case, &[&str]); 2] = [
             ".snapshotter-staging: not missed, not missed",
             "all, after 1 renames: not missed, not missed",
             "all, after 13 renames: not missed, missed",
+            ".snapshotter-staging: missed, missed",
+        ],
+    ),
+    (
+        Case::PathInside,
+        &[
+            "marker: missed, missed",
+            ".snapshotter-staging: not missed, not missed",
+            "all, after 0 renames: not missed, missed",
+            "swapping.part: missed, missed",
+            ".snapshotter-staging: not missed, not missed",
+            "all, after 1 renames: not missed, not missed",
+            "all, after 3 renames: not missed, missed",
             ".snapshotter-staging: missed, missed",
         ],
     ),

@@ -1,9 +1,10 @@
 //! A power cut at every point of a restore: each volume is the old one or the new one once the next command has run.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use super::append::{in_memory, told};
+use super::append::{in_memory, is_clone, pattern, told, where_clones_are};
 use super::archives::backup_to;
 use super::disk::Disk;
 use super::state::{Cut, Data, Journal};
@@ -27,10 +28,13 @@ pub(super) struct Recording {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Case {
     Swap,
+    /// With a file that is cloned.
+    Cloned,
     /// A directory on the way to the configuration, which is in use, stays.
     Pinned,
     TwoVolumes,
     InPlace,
+    ClonedInPlace,
     /// Below another directory: a directory and a file that are there.
     Into,
     /// Below another directory, where nothing is.
@@ -62,7 +66,8 @@ fn then(root: &Path) {
     fs::remove_dir_all(v.join("d")).unwrap();
     let v =
         Tree::at(v).file("a", [b'A'; 800]).file("d", b"a file now").dir("more").file("more/z", [b'z'; 600]);
-    let v = v.mode(0o600).file("p/y", b"old").file("p/only old", b"old").at_entry("p").mode(0o770).mtime(8, 8);
+    let v =
+        v.mode(0o600).file("p/y", b"old").file("p/only old", b"old").at_entry("p").mode(0o770).mtime(8, 8);
     v.at_entry("").mode(0o755).xattr("trusted.root", b"old").mtime(9, 9).done();
     Tree::at(root.join("w")).file("one", b"ONE").file("three", b"3").mtime(2, 2).done();
     fs::write(root.join("f"), [b'F'; 1900]).unwrap();
@@ -74,6 +79,9 @@ impl Recording {
         let root = place.join("root");
         fs::create_dir_all(&root).unwrap();
         first(&root);
+        if matches!(case, Case::Cloned | Case::ClonedInPlace) {
+            Tree::at(root.join("v")).file("large", pattern((1 << 20) + 700)).done();
+        }
         let archive = place.join("archive.tar");
         init_archive(&archive).unwrap();
         let all = ["v", "w", "f"].map(|name| root.join(name));
@@ -107,7 +115,7 @@ impl Recording {
             volumes.iter().map(|path| if into.is_some() { below(path) } else { path.clone() }).collect();
         let options = RestoreOptions {
             archive,
-            in_place: case == Case::InPlace,
+            in_place: matches!(case, Case::InPlace | Case::ClonedInPlace),
             into,
             path: only.map(Into::into),
             ..RestoreOptions::default()
@@ -122,8 +130,9 @@ impl Recording {
     pub(super) fn again(of: Restore, known: bool) -> Recording {
         let before = Disk::of(&of.root);
         let dev = FileId::of_path(&of.root).unwrap().dev;
-        let (done, events) = record(dev, || restore(&of.config, &of.options, &Run::default()));
+        let (done, mut events) = record(dev, || restore(&of.config, &of.options, &Run::default()));
         done.unwrap();
+        renumber(&mut events, &before);
         let new: Vec<Picture> = of.targets.iter().map(|path| picture(path)).collect();
         if known {
             assert!(new.iter().zip(&of.new).all(|(one, other)| one.differences(other).is_empty()));
@@ -180,6 +189,25 @@ impl Recording {
     }
 }
 
+/// Of the numbers that XFS gives again, once what had one is removed, makes others.
+fn renumber(events: &mut [Event], before: &Disk) {
+    let mut taken: BTreeSet<u64> = before.nodes.keys().copied().collect();
+    let mut now = BTreeMap::new();
+    for (index, event) in events.iter_mut().enumerate() {
+        if let Call::Create { made, .. } = &mut event.call {
+            let other = if taken.insert(made.id.ino) { made.id.ino } else { u64::MAX - index as u64 };
+            now.insert(made.id.ino, other);
+            made.id.ino = other;
+        }
+        let renumber = |id: &mut FileId| id.ino = now.get(&id.ino).copied().unwrap_or(id.ino);
+        renumber(&mut event.on);
+        match &mut event.call {
+            Call::Link { from: id, .. } | Call::Rename { to: id, .. } => renumber(id),
+            _ => {}
+        }
+    }
+}
+
 /// The calls of a recording, a line each.
 pub(super) fn shown(events: &[Event]) -> String {
     let line = |(index, event): (usize, &Event)| {
@@ -191,20 +219,33 @@ pub(super) fn shown(events: &[Event]) -> String {
 
 /// Plays one kind of restore, on both kinds of filesystems.
 fn play(case: Case) {
-    in_memory(|place| {
-        let recording = Recording::of(place, case);
-        for journal in [Journal::Ordered, Journal::Logged] {
-            let all = recording.play(&recording.events, journal, states(10));
-            let all = all
-                .unwrap_or_else(|why| panic!("{case:?}, {journal:?}: {why}\n{}", shown(&recording.events)));
-            told(&format!("{case:?}, {journal:?}: {all}"));
-        }
-    });
+    in_memory(|place| drop(play_in(place, case)));
+}
+
+fn play_in(place: &Path, case: Case) -> Recording {
+    let recording = Recording::of(place, case);
+    for journal in [Journal::Ordered, Journal::Logged] {
+        let all = recording.play(&recording.events, journal, states(10));
+        let all =
+            all.unwrap_or_else(|why| panic!("{case:?}, {journal:?}: {why}\n{}", shown(&recording.events)));
+        told(&format!("{case:?}, {journal:?}: {all}"));
+    }
+    recording
 }
 
 #[test]
 fn a_power_cut_in_a_restore_leaves_the_old_volume_or_the_new_one() {
     play(Case::Swap);
+}
+
+#[test]
+fn so_it_does_where_content_is_cloned() {
+    where_clones_are(|place| {
+        for case in [Case::Cloned, Case::ClonedInPlace] {
+            let recording = play_in(place, case);
+            assert!(recording.events.iter().any(is_clone));
+        }
+    });
 }
 
 #[test]
