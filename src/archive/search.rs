@@ -142,6 +142,9 @@ fn name_in(block: &Block) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::checksum::{Cover, seal};
+    use crate::archive::encode::encode;
+    use crate::archive::entry::{Entry, Kind};
     use crate::archive::open::Access;
     use crate::archive::ustar::Fields;
 
@@ -158,5 +161,48 @@ mod tests {
         assert_eq!((hit.at, hit.names.len()), (None, 0));
         // Half of what is left would not do for one more.
         assert!(search.budget < 3 << 20, "{}", search.budget);
+    }
+
+    fn with_search<T>(bytes: &[u8], then: impl FnOnce(&mut Search) -> T) -> T {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        let (reader, run) = (Reader::open(file.path(), Access::Read).unwrap(), Run::default());
+        then(&mut Search::new(&reader, &run))
+    }
+
+    /// The header blocks of a file of so many bytes, whose checksum covers `data` alone.
+    fn header(stored: u64, data: &[u8]) -> Vec<u8> {
+        let entry = Entry::new(b"file".to_vec(), Kind::File);
+        let mut bytes = Vec::new();
+        let encoded = encode(&mut bytes, &entry, stored, Cover::Full, |needed| needed).unwrap();
+        let digest = blake3::Hasher::new().update(&bytes).update(data).finalize();
+        seal(&mut bytes, encoded.digits_at, digest);
+        bytes
+    }
+
+    #[test]
+    fn one_header_that_claims_what_is_left_does_not_end_the_search() {
+        let (sound, length) = (header(4, b"data"), 1 << 20);
+        let claims = header(length as u64, b"");
+        let mut bytes = [&[1; BLOCK_LEN], &claims[..], &sound, b"data"].concat();
+        let expected = (BLOCK_LEN + claims.len()) as u64;
+        bytes.resize(length + BLOCK_LEN + claims.len(), 0);
+        with_search(&bytes, |search| {
+            // What its header blocks cost, and its data.
+            search.budget = (claims.len() + length) as u64;
+            assert_eq!(search.behind(0, &[1; BLOCK_LEN]).unwrap().at, Some(expected));
+        });
+    }
+
+    #[test]
+    fn names_are_told_up_to_a_limit_for_one_place_and_for_all() {
+        let name = Fields { name: b"name", flag: flag::FILE, ..Fields::default() }.encode();
+        with_search(&name.repeat(MAX_NAMES + 1), |search| {
+            let mut told = || search.behind(0, &[1; BLOCK_LEN]).unwrap().names.len();
+            for _ in 0..MAX_ALL_NAMES / MAX_NAMES {
+                assert_eq!(told(), MAX_NAMES);
+            }
+            assert_eq!(told(), 0);
+        });
     }
 }
