@@ -12,6 +12,7 @@ use crate::name::Shown;
 use crate::restore::extract::{BAD_LINK, LinkSource, check_device, check_path};
 use crate::restore::metadata::Metadata;
 use crate::restore::pins::Pins;
+use crate::restore::survey::is_asked_for;
 
 /// The longest name and the longest target of a symbolic link that Linux has, in bytes.
 const NAME_MAX: usize = 255;
@@ -57,9 +58,10 @@ impl Outline {
         Outline { made: Some(BTreeSet::new()), ..Outline::new(volume, no_owner, Pins::default()) }
     }
 
-    /// The full paths of directories that are made for what is in them.
-    pub(super) fn made(&self) -> impl Iterator<Item = Vec<u8>> {
-        self.made.iter().flatten().map(|path| join(&self.volume, path))
+    /// The full paths of directories that are made for what is in them, or for what of that is asked for.
+    pub(super) fn made(&self, only: Option<&[u8]>) -> impl Iterator<Item = Vec<u8>> {
+        let made = self.made.iter().flatten().filter(move |path| is_asked_for(path, only));
+        made.map(|path| join(&self.volume, path))
     }
 
     /// Checks the next member, but not its data.

@@ -95,7 +95,7 @@ pub(super) fn sift(
         // They lie where they did.
         sifted.found = 0;
     }
-    sifted.made = outlines.iter().flat_map(Outline::made).collect();
+    sifted.made = outlines.iter().flat_map(|outline| outline.made(only)).collect();
     drop_lost(reader, remnant, wanted, &taken, &mut sifted)?;
     remnant.snapshot.gaps = gaps;
     Ok(sifted)
@@ -140,7 +140,8 @@ fn drop_lost(
     wanted.retain(|_| taken.next().is_some_and(|&taken| taken > 0));
     if wanted.is_empty() {
         return Err(Error::NoSnapshot(format!(
-            "nothing that is sound is left of snapshot {} in {}",
+            "nothing that is sound is left of what is to be restored from snapshot {} in {}: `snapshotter verify` tells \
+             what is",
             remnant.snapshot.id,
             reader.name()
         )));
@@ -275,7 +276,7 @@ impl Sift<'_> {
         let source = source.map(|source| source.path);
         self.outlines[wanted].member(place.path, head, source, &mut content()).map_err(damage)?;
         self.taken[wanted] += 1;
-        Ok(Verdict::Taken)
+        Ok(if is_asked_for(place.path, self.only) { Verdict::Taken } else { Verdict::NotAskedFor })
     }
 }
 

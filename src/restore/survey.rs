@@ -134,7 +134,7 @@ impl Survey {
                 volumes[found.wanted].count(found.path, found.member);
                 return Ok(());
             };
-            found_only |= found.path == only;
+            found_only |= is_inside(found.path, only);
             if is_asked_for(found.path, Some(only)) {
                 volumes[found.wanted].count(found.path, found.member);
             }

@@ -16,6 +16,7 @@ use crate::support::torture::pattern;
 use crate::support::{Picture, Run, Sandbox, Tree, sandboxed};
 
 mod nested;
+mod told;
 mod unchecked;
 
 const BLOCK: usize = 512;

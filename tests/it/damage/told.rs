@@ -1,0 +1,75 @@
+//! What is told of a damaged archive to somebody who has nothing else: all that is missing, and nothing that is not; and
+//! no advice that would cost what is left.
+
+use std::fs;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::support::members::members;
+use crate::support::sandbox::text;
+use crate::support::torture::pattern;
+use crate::support::{Picture, Sandbox, Tree, sandboxed};
+
+const BLOCK: usize = 512;
+
+/// A volume, an archive with two snapshots of it, and where the members of the second lie, by the ends of their names.
+struct Prepared {
+    volume: PathBuf,
+    bytes: Vec<u8>,
+    members: Vec<(String, Range<usize>)>,
+}
+
+impl Prepared {
+    fn new(s: &Sandbox, backup: &[&str]) -> Self {
+        s.init();
+        let volume = Tree::at(s.path("vol"))
+            .dir("d")
+            .file("d/in", b"in it")
+            .file("d/sub/deep", pattern(700))
+            .dir("e")
+            .file("e/y", b"y")
+            .file("large", pattern(300_001))
+            .file("small", b"small")
+            .done();
+        s.configure("web", &[&volume]);
+        s.backup();
+        s.run(backup).ok();
+        let bytes = fs::read(s.archive()).unwrap();
+        let (all, _) = members(&bytes);
+        let last = all.iter().rposition(|member| member.name == ".snapshot-begin").unwrap();
+        let lies = |range: &[(_, Range<usize>)]| range.first().unwrap().1.start..range.last().unwrap().1.end;
+        let members = all[last..].iter().map(|member| (member.name.clone(), lies(&member.parts))).collect();
+        Prepared { volume, bytes, members }
+    }
+
+    fn at(&self, name: &str) -> Range<usize> {
+        self.members.iter().find(|(full, _)| full.trim_end_matches('/').ends_with(name)).unwrap().1.clone()
+    }
+
+    fn name(&self, path: &str) -> String {
+        format!("web{}/{path}", text(&self.volume))
+    }
+}
+
+#[test]
+fn a_path_whose_own_member_is_damaged_is_restored_with_what_is_in_it_and_no_more_is_said_to_be() {
+    sandboxed(|s| {
+        let mut archive = Prepared::new(s, &["backup"]);
+        for name in ["vol/d", "vol/e"] {
+            let header = archive.at(name).end - 1;
+            archive.bytes[header - 300] ^= 1;
+        }
+        fs::write(s.archive(), &archive.bytes).unwrap();
+        let path = archive.volume.join("d");
+        let args = ["restore", "--skip-damaged", "--into", "out", "--json", "--path", text(&path)];
+        let run = s.run(args).exits(3);
+        let out = s.path("out").join(archive.volume.strip_prefix("/").unwrap());
+        Picture::of(path.join("sub")).assert_same(out.join("d/sub"));
+        assert_eq!(fs::read(out.join("d/in")).unwrap(), b"in it");
+        assert!(!out.join("e").exists());
+        let report = run.json();
+        assert_eq!(report["skipped"]["made"], serde_json::json!([text(&path)]), "{run}");
+        // The root lies before the damage.
+        assert_eq!((&report["entries"], &report["skipped"]["found"]), (&4.into(), &3.into()), "{run}");
+    });
+}
