@@ -5,6 +5,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::archive::BLOCK;
 use crate::archive::checksum::Cover;
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
@@ -219,8 +220,10 @@ impl Sift<'_> {
             .filter(is_ours)
             .map(|(at, name)| LeftOut { offset: *at, name: Some(name.clone()), reason: gap.describe() })
             .collect();
-        if left_out.is_empty() {
-            left_out.push(LeftOut { offset: gap.range.start, name: None, reason: gap.describe() });
+        // A name stands in its member's last header block: before that there is room for others that left none.
+        let told_from = left_out.iter().map(|one| one.offset).min();
+        if told_from.is_none_or(|first| first > gap.range.start + 2 * BLOCK) {
+            left_out.insert(0, LeftOut { offset: gap.range.start, name: None, reason: gap.describe() });
         }
         self.sifted.left_out.extend(left_out);
     }

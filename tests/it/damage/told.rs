@@ -5,6 +5,8 @@ use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use crate::support::members::members;
 use crate::support::sandbox::text;
 use crate::support::torture::pattern;
@@ -51,6 +53,11 @@ impl Prepared {
     }
 }
 
+fn left_out(report: &Value) -> Vec<(u64, Option<&str>)> {
+    let all = report["skipped"]["left_out"].as_array().unwrap().iter();
+    all.map(|one| (one["offset"].as_u64().unwrap(), one["name"].as_str())).collect()
+}
+
 #[test]
 fn a_path_whose_own_member_is_damaged_is_restored_with_what_is_in_it_and_no_more_is_said_to_be() {
     sandboxed(|s| {
@@ -71,5 +78,21 @@ fn a_path_whose_own_member_is_damaged_is_restored_with_what_is_in_it_and_no_more
         assert_eq!(report["skipped"]["made"], serde_json::json!([text(&path)]), "{run}");
         // The root lies before the damage.
         assert_eq!((&report["entries"], &report["skipped"]["found"]), (&4.into(), &3.into()), "{run}");
+    });
+}
+
+#[test]
+fn what_left_no_name_is_listed_beside_what_did() {
+    sandboxed(|s| {
+        let mut archive = Prepared::new(s, &["backup"]);
+        let (lost, named) = (archive.at("d/in"), archive.at("d/sub"));
+        archive.bytes[lost.start + BLOCK..named.end - BLOCK].fill(0);
+        fs::write(s.archive(), &archive.bytes).unwrap();
+        let run = s.run(["restore", "--skip-damaged", "--into", "out", "--json"]).exits(3);
+        let report = run.json();
+        let name = archive.name("d/sub");
+        let expected = [(lost.start as u64, None), ((named.end - BLOCK) as u64, Some(name.as_str()))];
+        assert_eq!(left_out(&report), expected, "{run}");
+        assert_eq!(report["skipped"]["missing"], 2, "{run}");
     });
 }
