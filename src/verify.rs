@@ -143,13 +143,17 @@ pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     let started = Instant::now();
     let (reader, catalog, salvage) = salvage::open(&options.archive, options.lock_timeout, run)?;
     run.observer.begin(Phase::Verifying, Some(reader.len()));
-    // Two zero blocks in the middle of a snapshot are no end.
-    let is_inside = |end: &u64, found: &Snapshot| found.start < *end && *end < found.end;
+    // Two zero blocks in the middle of a snapshot are no end, nor are those where it began that no backup left so.
+    let is_foreign = matches!(catalog.tail, Tail::Foreign(_));
+    let is_inside = |end: &u64, found: &Snapshot| {
+        (found.start < *end || is_foreign && found.start == *end) && *end < found.end
+    };
     let end = catalog.end.filter(|end| !salvage.remnants.iter().any(|found| is_inside(end, &found.snapshot)));
     let mut problems = with_gaps(catalog.problems, &salvage.gaps, end);
     let mut snapshots = Vec::new();
     let mut bytes = 0;
-    let is_told = |found: &&Remnant| end.is_none_or(|end| found.snapshot.start < end) || found.is_whole();
+    let is_told =
+        |found: &&Remnant| is_foreign || end.is_none_or(|end| found.snapshot.start < end) || found.is_whole();
     for remnant in salvage.remnants.iter().filter(is_told) {
         let found = snapshot_members(&reader, remnant, run, &mut problems)?;
         bytes += found.checked;

@@ -240,8 +240,9 @@ impl Append {
                     action: "append to",
                     archive: self.reader.name().clone(),
                     reason: format!(
-                        "it ends at offset {}, and something else follows at {offset}, maybe another archive: look at \
-                         it with `tar -itf`, and cut it off with `snapshotter backup --discard-tail`",
+                        "it ends at offset {}, and something else follows at {offset}, maybe another archive, or what \
+                         is left of a snapshot: look at it with `snapshotter verify` and `tar -itf`, and if it is not \
+                         needed, cut it off with `snapshotter backup --discard-tail`",
                         self.end
                     ),
                 });

@@ -16,7 +16,8 @@ pub(crate) fn line(archive: &Shown, problem: &Problem) -> String {
 pub(crate) fn way_out(problems: &[Problem], tail: Tail, has_snapshots: bool) -> &'static str {
     match tail {
         Tail::Foreign(_) if problems.len() == 1 => {
-            "all before it is whole; `snapshotter backup --discard-tail` cuts it off"
+            "all before it is whole; if `snapshotter verify` finds no snapshot in it, `snapshotter backup --discard-tail` \
+             cuts it off"
         }
         _ if has_snapshots => {
             "keep it, since `snapshotter restore --snapshot ID` still restores what is whole, and with `--skip-damaged \

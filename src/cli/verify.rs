@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 use snapshotter::name::Shown;
-use snapshotter::{Verification, Verified, VerifiedVolume};
+use snapshotter::{Tail, Verification, Verified, VerifiedVolume};
 
 use crate::cli::json::{self, JsonProblem};
 use crate::cli::output::{Output, print_json, say};
@@ -56,7 +56,13 @@ fn verdict(found: &Verification) -> String {
         damaged => format!(", {}", count(damaged, "damaged snapshot", "damaged snapshots")),
     };
     let found_problems = count(found.problems.len() as u64, "problem", "problems");
-    let way_out = problems::way_out(&found.problems, found.tail, whole > 0);
+    // What follows the end is not to be cut off when there are snapshots in it.
+    let is_behind = |at| found.snapshots.iter().any(|snapshot| snapshot.offset >= at);
+    let tail = match found.tail {
+        Tail::Foreign(at) if is_behind(at) => Tail::Nothing,
+        tail => tail,
+    };
+    let way_out = problems::way_out(&found.problems, tail, whole > 0);
     format!("{} is not sound: {found_problems}{damaged}: {way_out}", found.archive)
 }
 
@@ -198,7 +204,7 @@ impl<'a> From<&'a VerifiedVolume> for JsonVolume<'a> {
 mod tests {
     use std::time::Duration;
 
-    use snapshotter::{Problem, Tail};
+    use snapshotter::Problem;
 
     use super::*;
 

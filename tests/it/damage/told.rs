@@ -96,3 +96,35 @@ fn what_left_no_name_is_listed_beside_what_did() {
         assert_eq!(report["skipped"]["missing"], 2, "{run}");
     });
 }
+
+#[test]
+fn a_snapshot_whose_beginning_became_zeros_is_told_and_not_to_be_cut_off() {
+    sandboxed(|s| {
+        let archive = Prepared::new(s, &["backup"]);
+        let second = archive.at(".snapshot-begin").start;
+        let listed = s.list();
+        for (at, start) in [0, second].into_iter().enumerate() {
+            let mut bytes = archive.bytes.clone();
+            bytes[start..start + 4096].fill(0);
+            fs::write(s.archive(), &bytes).unwrap();
+            let run = s.run(["verify"]).exits(1);
+            let id = listed["snapshots"][at]["id"].as_str().unwrap();
+            assert!(run.stdout().contains(&format!("DAMAGED  {id}")), "{run}");
+            let said = run.complaints().join("\n");
+            assert!(said.contains("--skip-damaged") && !said.contains("--discard-tail"), "{run}");
+            s.run(["backup"]).exits(1).says(&["snapshotter verify"]);
+            s.run(["list"]).exits(1).says(&["snapshotter verify"]);
+        }
+    });
+}
+
+#[test]
+fn whole_snapshots_behind_the_end_are_not_to_be_cut_off() {
+    sandboxed(|s| {
+        let archive = Prepared::new(s, &["backup"]);
+        fs::write(s.archive(), [&archive.bytes[..], &archive.bytes].concat()).unwrap();
+        let run = s.run(["verify"]).exits(1);
+        assert_eq!(run.stdout().matches("ok ").count(), 4, "{run}");
+        assert!(!run.complaints().join("\n").contains("--discard-tail"), "{run}");
+    });
+}
