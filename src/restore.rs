@@ -128,8 +128,8 @@ pub struct Skipped {
     pub left_out: Vec<LeftOut>,
     /// How many members there should be, where a sound `snapshot.json` tells.
     pub entries: Option<u64>,
-    /// How many of the restored members were found by searching, behind damaged headers. They are as they were written,
-    /// and may yet have been the content of a file that was an archive itself.
+    /// How many of the restored members were found by searching, behind damaged headers. Their checksums hold,
+    /// and they may yet have been the content of a file that was an archive itself.
     pub found: u64,
     /// How many of the restored members have no checksum, as all of the Go program: damage to them would not have been noticed.
     pub unchecked: u64,
@@ -248,7 +248,7 @@ pub fn restore(config: &Config, options: &RestoreOptions, run: &Run) -> Result<R
 fn open(options: &RestoreOptions, run: &Run) -> Result<(Arc<Reader>, Catalog, Option<Salvage>)> {
     if options.skip_damaged {
         let (reader, catalog, salvage) = salvage::open(&options.archive, options.lock_timeout, run)?;
-        return Ok((reader, catalog, Some(salvage)));
+        return Ok((reader.with_any_padding()?, catalog, Some(salvage)));
     }
     let (reader, catalog) = catalog::open(&options.archive, options.lock_timeout, run)?;
     Ok((reader, catalog, None))

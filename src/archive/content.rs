@@ -164,8 +164,7 @@ impl<'a> Content<'a> {
 
     fn check_padding(&mut self, padding: &[u8]) -> Result<()> {
         self.padding = 0;
-        // Other programs may fill up with anything.
-        if self.check.is_some() && padding.iter().any(|&byte| byte != 0) {
+        if self.of.is_bad_padding(self.reader, padding) {
             return Err(self.damaged(BAD_PADDING));
         }
         Ok(())
@@ -177,6 +176,14 @@ impl<'a> Content<'a> {
 }
 
 impl Of<'_> {
+    /// Whether it is damage that its data is followed by this.
+    pub(crate) fn is_bad_padding(&self, reader: &Reader, padding: &[u8]) -> bool {
+        // Other programs may fill up with anything.
+        let Some(checksum) = self.checksum else { return false };
+        let is_taken = reader.takes_any_padding() && checksum.covers_data();
+        !is_taken && padding.iter().any(|&byte| byte != 0)
+    }
+
     pub(crate) fn damaged(&self, reader: &Reader, reason: &str) -> Error {
         damaged(reader, self.start, format!("{}: {reason}", Shown::from(self.name)))
     }

@@ -18,6 +18,8 @@ pub(crate) struct Reader {
     name: Shown,
     length: u64,
     id: FileId,
+    /// See [`Reader::with_any_padding`].
+    any_padding: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +34,7 @@ impl Reader {
         let name = Shown::from(path);
         let file = StoreFile::new(open(path, &name, access)?);
         let stat = file.stat().context("look at", &name)?;
-        Ok(Arc::new(Reader { file, length: stat.size, id: stat.id, name }))
+        Ok(Arc::new(Reader { file, length: stat.size, id: stat.id, name, any_padding: false }))
     }
 
     /// The same open archive with the length that it has now, for after a lock was waited for.
@@ -42,7 +44,17 @@ impl Reader {
             return Ok(Arc::clone(self));
         }
         let file = StoreFile::new(self.file.handle().duplicate().context("open", &self.name)?);
-        Ok(Arc::new(Reader { file, length: stat.size, id: stat.id, name: self.name.clone() }))
+        Ok(Arc::new(Reader { file, length: stat.size, name: self.name.clone(), ..**self }))
+    }
+
+    /// The same open archive, of which data that matches its checksum is taken whatever the padding behind it is.
+    pub(crate) fn with_any_padding(&self) -> Result<Arc<Self>> {
+        let file = StoreFile::new(self.file.handle().duplicate().context("open", &self.name)?);
+        Ok(Arc::new(Reader { file, name: self.name.clone(), any_padding: true, ..*self }))
+    }
+
+    pub(crate) fn takes_any_padding(&self) -> bool {
+        self.any_padding
     }
 
     pub(crate) fn name(&self) -> &Shown {

@@ -180,7 +180,7 @@ impl<'r> Worker<'r> {
     fn check_held(&mut self, of: &Of, header: &[u8]) -> Result<()> {
         let (Some(checksum), Some(held)) = (&of.checksum, of.held) else { return Ok(()) };
         let (data, padding) = held.split_at(held.len() - padding(of.stored));
-        if padding.iter().any(|&byte| byte != 0) {
+        if of.is_bad_padding(&self.reader, padding) {
             return Err(of.damaged(&self.reader, crate::archive::content::BAD_PADDING));
         }
         if !matches(checksum, header, data, &mut self.scratch) {

@@ -128,3 +128,31 @@ fn whole_snapshots_behind_the_end_are_not_to_be_cut_off() {
         assert!(!run.complaints().join("\n").contains("--discard-tail"), "{run}");
     });
 }
+
+#[test]
+fn a_file_whose_padding_alone_is_damaged_is_restored_where_its_checksum_covers_its_data() {
+    for (checksum, code) in [("auto", 0), ("never", 3)] {
+        sandboxed(|s| {
+            let mut archive = Prepared::new(s, &["backup", "--checksum", checksum]);
+            for name in ["vol/small", "vol/large", "web/volumes-data.yml"] {
+                let end = archive.at(name).end;
+                archive.bytes[end - 1] ^= 1;
+            }
+            fs::write(s.archive(), &archive.bytes).unwrap();
+            let problems = s.run(["verify", "--json"]).exits(1).json()["problems"].as_array().unwrap().len();
+            assert_eq!(problems, 3);
+            let run = s.run(["restore", "--skip-damaged", "--into", "out", "--json"]).exits(code);
+            let out = s.path("out").join(archive.volume.strip_prefix("/").unwrap());
+            if code == 0 {
+                Picture::of(&archive.volume).assert_same(&out);
+            } else {
+                let report = run.json();
+                let (small, large) = (archive.name("small"), archive.name("large"));
+                let names: Vec<_> = left_out(&report).into_iter().map(|(_, name)| name).collect();
+                assert_eq!(names, [Some(large.as_str()), Some(&small)], "{run}");
+                assert!(!out.join("small").exists() && !out.join("large").exists());
+            }
+            s.run(["restore", "--into", "plain"]).exits(1);
+        });
+    }
+}
