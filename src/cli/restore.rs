@@ -132,7 +132,7 @@ fn skipped_lines(skipped: &Skipped) -> Vec<String> {
     }
     if skipped.found > 0 {
         lines.push(format!(
-            "found by searching: {}, as they were written; one may be the content of a file that was an archive itself",
+            "found by searching: {} whose checksum holds; one may be the content of a file that was an archive itself",
             count(skipped.found, "entry", "entries")
         ));
     }

@@ -21,7 +21,7 @@ pub(super) fn restore(
     warnings: &mut Warnings,
 ) -> Result<()> {
     let needs: Vec<Need> = dirs.iter().map(|dir| need(job, dir)).collect();
-    check_space(&needs)?;
+    check_space(&needs, job.options.into.is_some())?;
     let mut stages = Vec::new();
     let swapped = stage_and_swap(job, dirs, files, &mut stages, warnings);
     job.spare.release();

@@ -197,8 +197,8 @@ pub(super) struct Need<'a> {
     pub(super) inodes: u64,
 }
 
-/// Fails when the filesystems cannot hold a second copy.
-pub(super) fn check_space(needs: &[Need]) -> Result<()> {
+/// Fails when the filesystems cannot hold a second copy, or a first one below a directory (`into`).
+pub(super) fn check_space(needs: &[Need], into: bool) -> Result<()> {
     let mut seen = Vec::new();
     for need in needs {
         let look = || Ok::<_, io::Error>((need.target.root.stat()?.id.dev, space::space(&need.target.root)?));
@@ -217,13 +217,16 @@ pub(super) fn check_space(needs: &[Need]) -> Result<()> {
             } else {
                 format!("{inodes} files are needed and {} are free", space.inodes.unwrap_or(0))
             };
+            let way_out = if into {
+                ": make room, or name a directory elsewhere with --into"
+            } else {
+                " beside the present content: make room, or restore over it with --in-place"
+            };
             return Err(Error::IoHint {
                 action: "restore to",
                 path: Shown::from(&need.target.path),
                 source: nix::errno::Errno::ENOSPC.into(),
-                hint: format!(
-                    "{what} beside the present content: make room, or restore over it with --in-place"
-                ),
+                hint: format!("{what}{way_out}"),
             });
         }
         seen.push((dev, need));

@@ -156,3 +156,20 @@ fn a_file_whose_padding_alone_is_damaged_is_restored_where_its_checksum_covers_i
         });
     }
 }
+
+#[test]
+fn where_there_is_no_room_nothing_is_left_and_what_helps_is_said() {
+    sandboxed(|s| {
+        let mut archive = Prepared::new(s, &["backup"]);
+        let lost = archive.at("d/in");
+        archive.bytes[lost.end - BLOCK] ^= 1;
+        fs::write(s.archive(), &archive.bytes).unwrap();
+        // Too little for all of it, and for what of it is rounded up to pages.
+        for (name, size) in [("less", "size=100k"), ("pages", "size=304k")] {
+            let out = s.tmpfs(name, size);
+            let run = s.run(["restore", "--skip-damaged", "--into", text(&out)]).exits(1);
+            run.says(&["No space left on device", "make room"]).says_not(&["--in-place"]);
+            assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "{name}");
+        }
+    });
+}
