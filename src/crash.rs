@@ -9,8 +9,8 @@
 //!   began, and its length. Of each block of 512 bytes that was written, cut off or punched since, any version may
 //!   survive, whatever becomes of other blocks; and of the lengths that the file had since, any one, or any multiple
 //!   of 512 between the shortest and the longest. What is inside the length and did not survive reads as it was
-//!   before, or as zeros. What is cloned is written like all else: the system has what is shared on disk before, so this
-//!   is worse than it is. That it may read as what another file held before (ext4 with `data=writeback`) is played
+//!   before, or as zeros. What is cloned counts as written, though systems put what is
+//!   shared on disk before. That it may read as what another file held before (ext4 with `data=writeback`) is played
 //!   for archives, and not for volumes.
 //! - *Names and attributes.* These are journalled: of creations, renames, links, removals and changes of attributes,
 //!   those up to any one of them survive, at least up to the last `syncfs`, and none behind it. A `fsync` in addition keeps

@@ -344,6 +344,11 @@ impl Job<'_> {
             files.iter().filter_map(|file| Some((file.former.as_ref()?, Shown::from(&file.path))));
         let named = roots.iter().map(|(_, root, path)| (root, Shown::from(path)));
         lock::lock_all(named.chain(overwritten), Mode::Exclusive, self.options.lock_timeout, self.run)?;
+        // Only now, as it may be a stray in one of the directories.
+        files
+            .iter()
+            .filter(|file| file.former.is_none())
+            .try_for_each(|file| file.remove_strays(self.run))?;
         let open = |(index, root, path): (usize, Handle, Vec<u8>)| {
             let nested = target::nested_in(&self.wanted[index].path, self.snapshot);
             DirTarget::open(index, root, &path, &in_use, nested, self.run)

@@ -87,8 +87,7 @@ impl<'a> Checker<'a> {
             .map_err(|why| format!("the next restore: {why}"))?;
         let all = walkdir::WalkDir::new(&self.of.root).into_iter().map(|entry| entry.unwrap().into_path());
         let strays = all.filter(|path| path.to_string_lossy().contains(staging::NAME));
-        // What a file volume below another directory had as its temporary name stays: nothing tells whose it is.
-        let strays: Vec<_> = strays.filter(|path| !path.to_string_lossy().contains(".file.")).collect();
+        let strays: Vec<_> = strays.collect();
         if !strays.is_empty() {
             return Err(format!("the next restore left {strays:?}"));
         }

@@ -41,11 +41,7 @@ fn try_lock(handle: &Handle, mode: Mode, what: &Shown, timeout: Duration, run: &
     let start = Instant::now();
     let mut said = false;
     loop {
-        let tried = match mode {
-            Mode::Shared => handle.as_file().try_lock_shared(),
-            Mode::Exclusive => handle.as_file().try_lock(),
-        };
-        match tried {
+        match lock_now(handle, mode) {
             Ok(()) => return Ok(true),
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(TryLockError::Error(error)) if lacks_locks(&error) => {
@@ -67,6 +63,22 @@ fn try_lock(handle: &Handle, mode: Mode, what: &Shown, timeout: Duration, run: &
         }
         run.cancel.check("nothing was changed")?;
         std::thread::sleep(POLL.min(timeout.saturating_sub(start.elapsed())));
+    }
+}
+
+/// Locks without waiting; whether nobody else has it. An error also says that the filesystem has no locks.
+pub(crate) fn take(handle: &Handle, mode: Mode) -> io::Result<bool> {
+    match lock_now(handle, mode) {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn lock_now(handle: &Handle, mode: Mode) -> Result<(), TryLockError> {
+    match mode {
+        Mode::Shared => handle.as_file().try_lock_shared(),
+        Mode::Exclusive => handle.as_file().try_lock(),
     }
 }
 

@@ -5,7 +5,8 @@ use std::io;
 
 use crate::archive::open::Reader;
 use crate::error::{Context, Error, Result};
-use crate::fs::{Handle, StoreFile};
+use crate::fs::lock::{self, Mode};
+use crate::fs::{Handle, Kind, StoreFile};
 use crate::name::Shown;
 use crate::observer::Run;
 use crate::restore::overwrite::{Source, write};
@@ -25,6 +26,8 @@ pub(super) struct Beside {
     /// The directory's time before anything was made in it.
     mtime: Time,
     state: State,
+    /// The file, and what was there, locked as long as they are open: until then neither is a stray.
+    held: Vec<StoreFile>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,25 +53,82 @@ impl FileTarget {
         let mtime = parent.stat().context("look at", &self.path)?.mtime;
         let (temporary, file) = self.create()?;
         let (name, path) = (self.name.clone(), self.path.clone());
-        let beside = Beside { parent, temporary, name, path, mtime, state: State::Written };
         let written = write(&file, false, source, &self.path, reader, no_owner, run, warnings);
+        let held = vec![file];
+        let beside = Beside { parent, temporary, name, path, mtime, state: State::Written, held };
         // What failed first is what matters.
         written.inspect_err(|_| drop(beside.put_back()))?;
         Ok(beside)
     }
 
-    /// A new file under a name that nothing has.
+    /// A new file under a name that nothing has, locked.
     fn create(&self) -> Result<(Vec<u8>, StoreFile)> {
         let mut index = 0;
         loop {
-            let name = format!("{}.file.{index}", staging::NAME).into_bytes();
+            let name = self.temporary(index);
             match self.parent.create_file(&name) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && index < 1000 => index += 1,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && index < 1000 => {}
                 Err(source) => return Err(self.refused(source)),
-                Ok(file) => return Ok((name, StoreFile::new(file))),
+                Ok(file) => {
+                    // Where there are no locks, nobody takes it for a stray.
+                    let locked = lock::take(&file, Mode::Shared).unwrap_or(true);
+                    match self.has(&name, &file) {
+                        Ok(true) if locked => return Ok((name, StoreFile::new(file))),
+                        // Before it was locked, another run took it for one, and removes it.
+                        Ok(_) => {}
+                        Err(source) => {
+                            let _ = self.parent.remove_file(&name);
+                            return Err(self.refused(source));
+                        }
+                    }
+                }
             }
+            index += 1;
         }
     }
+
+    /// A name that nobody else gives a file: it is made of the one that this file is to have.
+    fn temporary(&self, index: usize) -> Vec<u8> {
+        let hash = blake3::hash(&self.name).to_hex();
+        format!("{}.file.{}.{index}", staging::NAME, &hash[..16]).into_bytes()
+    }
+
+    fn has(&self, name: &[u8], file: &Handle) -> io::Result<bool> {
+        let id = file.stat()?.id;
+        Ok(self.parent.find(name)?.is_some_and(|found| found.id == id))
+    }
+
+    /// Removes what restores have left that were killed.
+    pub(super) fn remove_strays(&self, run: &Run) -> Result<()> {
+        for index in 0..10 {
+            let removed = self.remove_stray(&self.temporary(index));
+            if removed.context("remove what an interrupted restore has left beside", &self.path)? {
+                let shown = Shown::from(&self.path);
+                run.observer
+                    .note(&format!("{shown}: what an interrupted restore has left beside it is removed"));
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_stray(&self, temporary: &[u8]) -> io::Result<bool> {
+        let Some(stray) = lock_file(&self.parent, temporary, Mode::Exclusive)? else { return Ok(false) };
+        if !self.has(temporary, &stray)? {
+            return Ok(false);
+        }
+        let mtime = self.parent.stat()?.mtime;
+        self.parent.remove_file(temporary)?;
+        self.parent.set_mtime(mtime)?;
+        Ok(true)
+    }
+}
+
+/// The regular file of this name, locked; `None` where there is none, or it cannot be locked.
+fn lock_file(parent: &Handle, name: &[u8], mode: Mode) -> io::Result<Option<Handle>> {
+    if parent.find(name)?.is_none_or(|stat| stat.kind != Kind::File) {
+        return Ok(None);
+    }
+    Ok(parent.file(name).ok().filter(|file| lock::take(file, mode).unwrap_or(false)))
 }
 
 impl Beside {
@@ -77,6 +137,8 @@ impl Beside {
         let mut place = || -> io::Result<()> {
             let mtime = self.parent.stat()?.mtime;
             if self.parent.find(&self.name)?.is_some() {
+                let former = lock_file(&self.parent, &self.name, Mode::Shared)?;
+                self.held.extend(former.map(StoreFile::new));
                 self.parent.exchange(&self.temporary, &self.name)?;
                 self.state = State::Exchanged;
             } else {

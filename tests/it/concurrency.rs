@@ -429,3 +429,65 @@ fn a_file_that_is_a_volume_is_not_stored_while_it_is_overwritten_nor_the_other_w
         assert_eq!(s.verify()["ok"], true);
     });
 }
+
+#[test]
+fn what_a_killed_restore_has_left_beside_a_file_is_removed_and_what_a_running_one_has_is_not() {
+    sandboxed(|s| {
+        s.tmpfs("", "size=400m");
+        s.init();
+        let (file, volume) = (s.path("file"), Tree::at(s.path("vol")).done());
+        s.configure("web", &[&file, &volume]);
+        fs::write(&file, vec![b'1'; 24 << 20]).unwrap();
+        s.backup();
+        let below = |path: &Path| s.path("into").join(path.strip_prefix("/").unwrap());
+        let place = below(&file);
+        let folder = place.parent().unwrap();
+        fs::create_dir_all(folder).unwrap();
+        let users = folder.join(".snapshotter-staging.file.0");
+        fs::write(&users, "the user's").unwrap();
+        let length = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
+        let beside = || {
+            let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+            names.filter(|path| text(path).contains(".file.") && *path != users).collect::<Vec<_>>()
+        };
+        let put_back = || {
+            for path in beside() {
+                fs::remove_file(path).unwrap();
+            }
+            fs::write(&place, "former").unwrap();
+            // So that it takes a while until the file's former content is removed.
+            (0..3000).fold(Tree::at(below(&volume)), |tree, n| tree.file(format!("{n}"), "")).done();
+        };
+        let written = || beside().iter().any(|path| length(path) > 1 << 20);
+        let exchanged = || beside().iter().any(|path| length(path) == 6);
+        let restore = ["restore", "--into", "into"];
+        let said = "an interrupted restore has left beside";
+        for reached in [&written as &dyn Fn() -> bool, &exchanged] {
+            let midway = || loop {
+                let mut child = stopped_midway(s, &restore, put_back, reached);
+                thread::sleep(Duration::from_millis(20));
+                if reached() {
+                    return child;
+                }
+                child.kill().unwrap();
+                child.wait().unwrap();
+            };
+            let holder = midway();
+            let its = beside();
+            // Which of the two is the last to put its file there is as it comes.
+            let other = s.run(["restore", "--into", "into", "--path", text(&file)]).ok();
+            assert!(!other.stderr().contains(said) && beside() == its, "{other}");
+            signal(&holder, Signal::SIGCONT);
+            assert!(holder.wait_with_output().unwrap().status.success());
+            assert!(beside().is_empty() && length(&place) == 24 << 20);
+
+            let mut holder = midway();
+            holder.kill().unwrap();
+            holder.wait().unwrap();
+            assert_eq!(beside().len(), 1);
+            s.run(restore).ok().says(&[said]);
+            assert!(beside().is_empty() && length(&place) == 24 << 20);
+        }
+        assert!(users.exists());
+    });
+}
