@@ -209,8 +209,11 @@ struct Map<'a> {
     /// It is the close of a snapshot that lies behind the gap as a whole, as all there were since the gap: an archive in
     /// a file would end so.
     closed: bool,
-    /// There was a close of a snapshot that begins before the gap.
+    /// There was a close that lies where it did from a beginning in `certain`, so the walk stands on the archive itself.
     anchored: bool,
+    /// What lies before this, and is no gap, is the archive itself: all before the first gap, or up to one where the
+    /// walk was anchored.
+    certain: u64,
     /// The next member's name is to be marked.
     nameless: bool,
     /// From where on members are only found in what may be the last member's content.
@@ -231,6 +234,7 @@ impl<'a> Map<'a> {
             last: None,
             closed: false,
             anchored: false,
+            certain: 0,
             nameless: true,
             cut: None,
             loose: Vec::new(),
@@ -281,6 +285,7 @@ impl<'a> Map<'a> {
                 self.closed =
                     close.begin().is_none_or(|begin| self.found.is_some_and(|found| found <= begin));
                 self.nameless = true;
+                self.anchored |= close.begin().is_some_and(|begin| self.is_certain(begin));
                 if self.anchored {
                     self.cut = None;
                 }
@@ -295,6 +300,12 @@ impl<'a> Map<'a> {
             self.marks.push((start, mark));
         }
         Ok(())
+    }
+
+    /// Whether a snapshot of the archive itself is known to begin at `offset`.
+    fn is_certain(&self, offset: u64) -> bool {
+        let at = self.marks.binary_search_by_key(&offset, |&(at, _)| at);
+        offset < self.certain && at.is_ok_and(|at| matches!(self.marks[at].1, Mark::Begin))
     }
 
     /// Takes a `.snapshot-begin`; whether its data is as it should be.
@@ -316,7 +327,7 @@ impl<'a> Map<'a> {
             }
             return Ok(None);
         };
-        let found = self.found.filter(|_| self.closed);
+        let found = self.found.filter(|_| self.closed && !self.anchored);
         let reason = match found {
             Some(found) => {
                 self.marks.retain(|&(at, _)| at < found);
@@ -368,6 +379,9 @@ impl<'a> Map<'a> {
 
     /// Gaps that touch become one, with what is said of the first.
     fn push(&mut self, gap: Gap) {
+        if self.found.is_none() || self.anchored {
+            self.certain = gap.range.start;
+        }
         match self.gaps.last_mut() {
             Some(last) if last.range.end >= gap.range.start => {
                 last.range = last.range.start.min(gap.range.start)..gap.range.end;

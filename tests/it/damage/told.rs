@@ -173,3 +173,43 @@ fn where_there_is_no_room_nothing_is_left_and_what_helps_is_said() {
         }
     });
 }
+
+#[test]
+fn whole_snapshots_between_damage_are_called_so_and_none_is_mixed_with_another() {
+    sandboxed(|s| {
+        let archive = Prepared::new(s, &["backup"]);
+        let second = archive.at(".snapshot-begin").start;
+        fs::write(archive.volume.join("small"), b"changed").unwrap();
+        let third = fs::read(s.archive()).unwrap().len() - 2 * BLOCK;
+        s.backup();
+        let ids: Vec<String> = s.list()["snapshots"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["id"].as_str().unwrap().to_owned())
+            .collect();
+        let bytes = fs::read(s.archive()).unwrap();
+        let large = archive.at("vol/large").start;
+        // A header of the first, and either a header of the third or its beginning.
+        for zeroed in
+            [large - second + third + BLOCK..large - second + third + 2 * BLOCK, third..third + BLOCK]
+        {
+            let mut damaged = bytes.clone();
+            damaged[large - second + 2 * BLOCK + 10] ^= 1;
+            damaged[zeroed.clone()].fill(0);
+            fs::write(s.archive(), &damaged).unwrap();
+            let run = s.run(["verify", "--json"]).exits(1);
+            let found = run.json();
+            let ok = |id: &String| super::find(&found["snapshots"], "id", id).map(|one| one["ok"] == true);
+            assert_eq!((ok(&ids[0]), ok(&ids[1])), (Some(false), Some(true)), "{zeroed:?}: {run}");
+            let args =
+                ["restore", "--skip-damaged", "--into", "out", "--json", "--snapshot", ids[0].as_str()];
+            let run = s.run(args).exits(3);
+            assert_eq!(run.json()["skipped"]["missing"], 1, "{run}");
+            let small = archive.volume.join("small");
+            let small = s.path("out").join(small.strip_prefix("/").unwrap());
+            assert_eq!(fs::read(small).unwrap(), b"small", "{run}");
+            fs::remove_dir_all(s.path("out")).unwrap();
+        }
+    });
+}
