@@ -26,7 +26,7 @@ mod worker;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ use crate::config::Config;
 use crate::error::{Context, Error, Result};
 use crate::fs::handle::path;
 use crate::fs::lock::{self, Mode};
-use crate::fs::{FileId, Handle};
+use crate::fs::{FileId, Handle, mounts};
 use crate::name::Shown;
 use crate::observer::{Phase, Run, Warning};
 pub use crate::restore::sift::LeftOut;
@@ -344,6 +344,7 @@ impl Job<'_> {
             files.iter().filter_map(|file| Some((file.former.as_ref()?, Shown::from(&file.path))));
         let named = roots.iter().map(|(_, root, path)| (root, Shown::from(path)));
         lock::lock_all(named.chain(overwritten), Mode::Exclusive, self.options.lock_timeout, self.run)?;
+        check_sharing(&roots)?;
         // Only now, as it may be a stray in one of the directories.
         files
             .iter()
@@ -374,6 +375,24 @@ impl Job<'_> {
         let config = self.config.file.as_deref().and_then(|path| FileId::of_path(path).ok());
         [self.reader.id()].into_iter().chain(config).collect()
     }
+}
+
+/// Below another directory, too, no volume may be a part of another one that is mounted a second time.
+fn check_sharing(roots: &[(usize, Handle, Vec<u8>)]) -> Result<()> {
+    if roots.len() < 2 {
+        return Ok(());
+    }
+    let path =
+        |(_, root, path): &(usize, Handle, Vec<u8>)| root.real_path().context("find the path of", path);
+    let paths: Vec<PathBuf> = roots.iter().map(path).collect::<Result<_>>()?;
+    let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+    let shared = mounts::shared(&paths).context("look for mounts in", &*roots[0].2)?;
+    let Some((inner, _, second)) = shared else { return Ok(()) };
+    let reason = format!(
+        "it is {}, mounted a second time, and that lies in another volume: restore one of the two alone with --volume",
+        Shown::from(second.as_path())
+    );
+    Err(Error::Volume { action: "restore to", volume: Shown::from(&roots[inner].2), reason })
 }
 
 /// One path is restored beside what is in a volume, never in place of all of it.

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -58,7 +58,7 @@ impl Config {
         let points: HashSet<PathBuf> =
             points.into_iter().map(|point| OsString::from_vec(point).into()).collect();
         match nested.into_iter().find(|(_, _, path)| !points.contains(*path)) {
-            None => self.check_sharing(canonical, &points, mountinfo),
+            None => self.check_sharing(canonical, mountinfo),
             Some((inner, outer, _)) => {
                 let (this, outer) = (quote(self.volumes[inner].path()), quote(self.volumes[outer].path()));
                 let reason =
@@ -70,36 +70,15 @@ impl Config {
 
     /// A part of a volume may be mounted a second time, as another one. A restore would move it away with the one, and
     /// remove what it has just put into the other.
-    fn check_sharing(
-        &self,
-        canonical: &HashMap<PathBuf, usize>,
-        points: &HashSet<PathBuf>,
-        mountinfo: &Path,
-    ) -> Result<()> {
-        let paths: Vec<&[u8]> = canonical.keys().map(|path| path.as_os_str().as_bytes()).collect();
-        let places = mounts::places(&paths).context("read", mountinfo)?;
-        let places = places.into_iter().zip(canonical).filter_map(|(place, volume)| {
-            let (device, path) = place?;
-            Some(((device, PathBuf::from(OsString::from_vec(path))), volume))
-        });
-        let places: HashMap<_, _> = places.collect();
-        let shared = places.iter().filter_map(|((device, place), (_, inner))| {
-            let (place, device) = (place.as_path(), device.as_slice());
-            let holders = place.ancestors().skip(1).filter_map(|above| {
-                let (path, outer) = places.get(&(device.to_vec(), above.to_owned()))?;
-                Some((path, outer, place.strip_prefix(above).ok()?))
-            });
-            // What a mount hides, or is mounted where it lies, stays where it is.
-            let mut open = holders.filter(|(path, _, inside)| {
-                !inside.ancestors().any(|part| part != Path::new("") && points.contains(&path.join(part)))
-            });
-            open.next().map(|(path, outer, inside)| (**inner, **outer, path.join(inside)))
-        });
-        let Some((inner, outer, path)) = shared.min() else { return Ok(()) };
-        let (this, outer) = (quote(self.volumes[inner].path()), quote(self.volumes[outer].path()));
-        let path = Shown::from(path.as_path());
+    fn check_sharing(&self, canonical: &HashMap<PathBuf, usize>, mountinfo: &Path) -> Result<()> {
+        let (paths, indices): (Vec<&Path>, Vec<usize>) =
+            canonical.iter().map(|(path, &index)| (path.as_path(), index)).unzip();
+        let shared = mounts::shared(&paths).context("read", mountinfo)?;
+        let Some((inner, outer, path)) = shared else { return Ok(()) };
+        let volume = |at: usize| quote(self.volumes[indices[at]].path());
+        let (this, outer, path) = (volume(inner), volume(outer), Shown::from(path.as_path()));
         let reason = format!("{this} is {path} in {outer}, mounted a second time: remove one of the two");
-        Err(self.volumes_origin.refuse(Place::Volume(inner), reason))
+        Err(self.volumes_origin.refuse(Place::Volume(indices[inner]), reason))
     }
 }
 

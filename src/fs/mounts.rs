@@ -3,9 +3,11 @@
 //! of its own (<https://docs.kernel.org/filesystems/proc.html#proc-pid-mountinfo-information-about-mounts>).
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::fs::handle::join;
+use crate::fs::handle::{join, path as as_path};
 
 const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
@@ -18,16 +20,32 @@ pub(crate) fn mount_points() -> io::Result<Vec<Vec<u8>>> {
 }
 
 /// A filesystem's number, and a path from its root.
-pub(crate) type Place = (Vec<u8>, Vec<u8>);
+type Place = (Vec<u8>, PathBuf);
 
-/// Where each of `paths`, which are canonical, lies on its filesystem: two mounts of one filesystem may show the same
-/// files. `None` for what was deleted since it was mounted.
-pub(crate) fn places(paths: &[&[u8]]) -> io::Result<Vec<Option<Place>>> {
+/// Of `paths`, which are canonical, one that another holds under a second path too, as two mounts of one filesystem may
+/// show the same files: their indices, and that path. What is a mount by that path, or lies below one, does not count.
+pub(crate) fn shared(paths: &[&Path]) -> io::Result<Option<(usize, usize, PathBuf)>> {
     let mountinfo = fs::read(MOUNTINFO)?;
     let seen = seen(&mountinfo);
-    Ok(paths.iter().map(|path| place(path, &seen)).collect())
+    let points: HashSet<&Path> = seen.iter().map(|mount| as_path(&mount.point)).collect();
+    let places = paths.iter().enumerate();
+    let places = places.filter_map(|(index, path)| Some((place(path.as_os_str().as_bytes(), &seen)?, index)));
+    let places: HashMap<Place, usize> = places.collect();
+    let shared = places.iter().filter_map(|((device, place), &inner)| {
+        let holders = place.ancestors().skip(1).filter_map(|above| {
+            let &outer = places.get(&(device.clone(), above.to_owned()))?;
+            Some((outer, place.strip_prefix(above).ok()?))
+        });
+        let mut second = holders.filter(|&(outer, inside)| {
+            let is_mount = |part: &Path| part != Path::new("") && points.contains(&*paths[outer].join(part));
+            paths[outer].join(inside) != paths[inner] && !inside.ancestors().any(is_mount)
+        });
+        second.next().map(|(outer, inside)| (inner, outer, paths[outer].join(inside)))
+    });
+    Ok(shared.min())
 }
 
+/// Where a path lies on its filesystem; `None` for what was deleted since it was mounted.
 fn place(path: &[u8], seen: &[Mount]) -> Option<Place> {
     let inside = |point: &[u8]| match path.strip_prefix(point)? {
         _ if point == b"/" => path.strip_prefix(b"/"),
@@ -37,7 +55,7 @@ fn place(path: &[u8], seen: &[Mount]) -> Option<Place> {
     let ways = seen.iter().filter_map(|mount| Some((mount, inside(&mount.point)?)));
     let (mount, rest) = ways.max_by_key(|(mount, _)| mount.point.len())?;
     let is_there = !mount.root.ends_with(b"//deleted");
-    is_there.then(|| (mount.device.to_vec(), join(&mount.root, rest)))
+    is_there.then(|| (mount.device.to_vec(), as_path(&join(&mount.root, rest)).to_owned()))
 }
 
 /// Those of `points` that lie below `root`, relative to it. A point at `root` itself is not below it.
@@ -160,7 +178,7 @@ mod tests {
         let seen = seen(mountinfo);
         let place = |path: &str| {
             let (device, path) = place(path.as_bytes(), &seen)?;
-            Some([String::from_utf8(device).unwrap(), String::from_utf8(path).unwrap()].concat())
+            Some(String::from_utf8(device).unwrap() + path.to_str().unwrap())
         };
         for (path, expected) in [
             ("/", "8:1/"),

@@ -192,6 +192,16 @@ fn a_part_of_a_volume_that_is_mounted_again_is_no_volume_of_its_own() {
         fs::remove_dir_all(outer.join("part")).unwrap();
         s.restore();
         before.assert_same(&outer);
+        // Nor is it below another directory.
+        let plain = [Tree::at(s.path("x/a")).done(), Tree::at(s.path("x/b")).done()];
+        s.configure("plain", &plain.each_ref().map(PathBuf::as_path));
+        s.backup();
+        let into = s.path("into");
+        let below = plain.map(|path| into.join(path.strip_prefix("/").unwrap()));
+        fs::create_dir_all(below[0].join("part")).unwrap();
+        fs::create_dir(&below[1]).unwrap();
+        s.bind(&below[0].join("part"), &below[1]);
+        s.run(["restore", "--into", text(&into)]).exits(1).says(&[text(&below[1]), "mounted a second time"]);
         // What lies below a mount is not moved.
         let hidden = Tree::at(s.path("hidden")).file("inner/file", b"x").done();
         let inner = s.path("inner");
