@@ -189,7 +189,9 @@ impl<'s> World<'s> {
         let foreign_tail = matches!(catalog.tail, Tail::Foreign(_));
         assert!(!foreign_tail || self.behind == Behind::Overwritten, "{:?}", catalog.tail);
         let problems = verify(&self.list_options(), &strict()).unwrap().problems;
-        assert_eq!(problems.len(), usize::from(foreign_tail), "{problems:?}");
+        assert_eq!(problems.is_empty(), !foreign_tail, "{problems:?}");
+        let end = catalog.end.unwrap();
+        assert!(problems.iter().all(|problem| problem.offset >= end), "{problems:?}");
     }
 
     /// The members of a snapshot are those that it must have.
