@@ -163,8 +163,7 @@ fn write(
     run: &Run,
     started: Instant,
 ) -> Result<BackupReport> {
-    let mut left_out = vec![append.reader().id()];
-    left_out.extend(config.file.as_deref().and_then(|path| FileId::of_path(path).ok()));
+    let left_out = config.in_use(append.reader().id());
     let volumes = open_volumes(config, kinds, &left_out, options, run)?;
     let created = Time::now();
 

@@ -17,6 +17,7 @@ pub use self::exclude::Exclude;
 use self::origin::{File, Origin, quote};
 pub use self::paths::Volume;
 use crate::error::{Error, Result};
+use crate::fs::FileId;
 use crate::yaml::quoted;
 
 /// What is backed up or restored, and where in the archive it lives.
@@ -54,6 +55,12 @@ pub enum Need {
 }
 
 impl Config {
+    /// The files that a run with this configuration uses itself, besides volumes.
+    pub(crate) fn in_use(&self, archive: FileId) -> Vec<FileId> {
+        let file = self.file.as_deref().and_then(|path| FileId::of_path(path).ok());
+        [archive].into_iter().chain(file).collect()
+    }
+
     /// Reads the file at `path`. It may be missing if the user did not name it (`explicit`) and `overrides` has all
     /// that is needed.
     ///

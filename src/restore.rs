@@ -372,8 +372,7 @@ impl Job<'_> {
 
     /// The archive and the configuration.
     fn in_use(&self) -> Vec<FileId> {
-        let config = self.config.file.as_deref().and_then(|path| FileId::of_path(path).ok());
-        [self.reader.id()].into_iter().chain(config).collect()
+        self.config.in_use(self.reader.id())
     }
 }
 

@@ -43,14 +43,17 @@ impl Reader {
         if stat.size == self.length {
             return Ok(Arc::clone(self));
         }
-        let file = StoreFile::new(self.file.handle().duplicate().context("open", &self.name)?);
-        Ok(Arc::new(Reader { file, length: stat.size, name: self.name.clone(), ..**self }))
+        Ok(Arc::new(Reader { length: stat.size, ..self.duplicate()? }))
     }
 
     /// The same open archive, of which data that matches its checksum is taken whatever the padding behind it is.
     pub(crate) fn with_any_padding(&self) -> Result<Arc<Self>> {
+        Ok(Arc::new(Reader { any_padding: true, ..self.duplicate()? }))
+    }
+
+    fn duplicate(&self) -> Result<Self> {
         let file = StoreFile::new(self.file.handle().duplicate().context("open", &self.name)?);
-        Ok(Arc::new(Reader { file, name: self.name.clone(), any_padding: true, ..*self }))
+        Ok(Reader { file, name: self.name.clone(), ..*self })
     }
 
     pub(crate) fn takes_any_padding(&self) -> bool {

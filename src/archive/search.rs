@@ -68,7 +68,8 @@ impl<'r> Search<'r> {
         Ok(hit)
     }
 
-    /// Whether the member at `at`, or behind global headers there, has a checksum that holds. Once too much was read in vain, none is said to.
+    /// Whether the member at `at`, or behind global headers there, has a checksum that holds. Once too much was read in
+    /// vain, none is said to.
     pub(crate) fn holds(&mut self, at: u64) -> Result<bool> {
         let Some(block) = self.block(at)? else { return Ok(false) };
         let claimed = Parsed::new(&block).size().unwrap_or(u64::MAX);
@@ -153,14 +154,12 @@ mod tests {
         let claims = Fields { name: PAX_NAME, flag: flag::PAX, size: 1 << 20, ..Fields::default() }
             .encode()
             .repeat(8000);
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), claims).unwrap();
-        let (reader, run) = (Reader::open(file.path(), Access::Read).unwrap(), Run::default());
-        let mut search = Search::new(&reader, &run);
-        let hit = search.behind(0, &[1; BLOCK_LEN]).unwrap();
-        assert_eq!((hit.at, hit.names.len()), (None, 0));
-        // Half of what is left would not do for one more.
-        assert!(search.budget < 3 << 20, "{}", search.budget);
+        with_search(&claims, |search| {
+            let hit = search.behind(0, &[1; BLOCK_LEN]).unwrap();
+            assert_eq!((hit.at, hit.names.len()), (None, 0));
+            // Half of what is left would not do for one more.
+            assert!(search.budget < 3 << 20, "{}", search.budget);
+        });
     }
 
     fn with_search<T>(bytes: &[u8], then: impl FnOnce(&mut Search) -> T) -> T {

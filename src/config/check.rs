@@ -12,7 +12,7 @@ use super::document::Place;
 use super::origin::quote;
 use super::{Config, Volume};
 use crate::error::{Context as _, Result, reason};
-use crate::fs::mounts::{self, mount_points};
+use crate::fs::mounts::{self, MOUNTINFO, mount_points};
 use crate::name::Shown;
 use crate::volume::VolumeType;
 
@@ -44,21 +44,23 @@ impl Config {
 
     /// `canonical` has the path of each volume without symbolic links, and its index.
     fn check_nesting(&self, canonical: &HashMap<PathBuf, usize>) -> Result<()> {
+        if canonical.len() < 2 {
+            return Ok(());
+        }
         let nested = canonical.iter().filter_map(|(path, &inner)| {
             let outer = path.ancestors().skip(1).find_map(|parent| canonical.get(parent))?;
             Some((inner, *outer, path))
         });
         let mut nested: Vec<_> = nested.collect();
-        if canonical.len() < 2 {
-            return Ok(());
+        if nested.is_empty() {
+            return self.check_sharing(canonical);
         }
         nested.sort();
-        let mountinfo = Path::new("/proc/thread-self/mountinfo");
-        let points = mount_points().context("read", mountinfo)?;
+        let points = mount_points().context("read", Path::new(MOUNTINFO))?;
         let points: HashSet<PathBuf> =
             points.into_iter().map(|point| OsString::from_vec(point).into()).collect();
         match nested.into_iter().find(|(_, _, path)| !points.contains(*path)) {
-            None => self.check_sharing(canonical, mountinfo),
+            None => self.check_sharing(canonical),
             Some((inner, outer, _)) => {
                 let (this, outer) = (quote(self.volumes[inner].path()), quote(self.volumes[outer].path()));
                 let reason =
@@ -70,10 +72,10 @@ impl Config {
 
     /// A part of a volume may be mounted a second time, as another one. A restore would move it away with the one, and
     /// remove what it has just put into the other.
-    fn check_sharing(&self, canonical: &HashMap<PathBuf, usize>, mountinfo: &Path) -> Result<()> {
+    fn check_sharing(&self, canonical: &HashMap<PathBuf, usize>) -> Result<()> {
         let (paths, indices): (Vec<&Path>, Vec<usize>) =
             canonical.iter().map(|(path, &index)| (path.as_path(), index)).unzip();
-        let shared = mounts::shared(&paths).context("read", mountinfo)?;
+        let shared = mounts::shared(&paths).context("read", Path::new(MOUNTINFO))?;
         let Some((inner, outer, path)) = shared else { return Ok(()) };
         let volume = |at: usize| quote(self.volumes[indices[at]].path());
         let (this, outer, path) = (volume(inner), volume(outer), Shown::from(path.as_path()));

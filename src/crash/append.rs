@@ -9,6 +9,7 @@ use super::file::Unsynced;
 use super::support::Tree;
 use super::support::confine::{confine, confined};
 use super::support::tools::{need, tool};
+use super::support::tree::pattern;
 use super::{Random, readers, states};
 use crate::fs::FileId;
 use crate::fs::record::{Call, Event, record};
@@ -60,12 +61,6 @@ pub(super) fn where_clones_are(test: impl FnOnce(&Path) + Send) {
 /// Whether something was cloned: no write has as many bytes.
 pub(super) fn is_clone(event: &Event) -> bool {
     matches!(&event.call, Call::Write { data, .. } if data.len() >= 1 << 20)
-}
-
-/// Bytes that are nowhere the same for long.
-pub(super) fn pattern(length: usize) -> Vec<u8> {
-    let mut random = Random(7);
-    (0..length.div_ceil(8)).flat_map(|_| random.next().to_le_bytes()).take(length).collect()
 }
 
 pub(super) fn small_volume(place: &Path) -> PathBuf {

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use super::append::{in_memory, is_clone, pattern, told, where_clones_are};
+use super::append::{in_memory, is_clone, told, where_clones_are};
 use super::archives::backup_to;
 use super::disk::Disk;
 use super::state::{Cut, Data, Journal};
+use super::support::tree::pattern;
 use super::support::{Picture, Tree};
 use super::volumes::{Checker, Restore, picture};
 use super::{Random, states};

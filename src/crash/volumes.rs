@@ -86,8 +86,7 @@ impl<'a> Checker<'a> {
         self.compare(&self.of.targets, false, &root_time)
             .map_err(|why| format!("the next restore: {why}"))?;
         let all = walkdir::WalkDir::new(&self.of.root).into_iter().map(|entry| entry.unwrap().into_path());
-        let strays = all.filter(|path| path.to_string_lossy().contains(staging::NAME));
-        let strays: Vec<_> = strays.collect();
+        let strays: Vec<_> = all.filter(|path| path.to_string_lossy().contains(staging::NAME)).collect();
         if !strays.is_empty() {
             return Err(format!("the next restore left {strays:?}"));
         }

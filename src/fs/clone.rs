@@ -10,14 +10,14 @@ use nix::errno::Errno;
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 
 use crate::fs::Handle;
-use crate::fs::space::filesystem_type;
+use crate::fs::space::{BCACHEFS_MAGIC, BTRFS_MAGIC, XFS_MAGIC, ZFS_MAGIC, filesystem_type};
 use crate::fs::xattrs::is;
 
 /// What offsets and lengths must be multiples of, in bytes. A filesystem with larger blocks refuses some.
 pub(crate) const CLONE_BLOCK: u64 = 4096;
 
-/// `f_type` of filesystems that may share extents between files: XFS, Btrfs, bcachefs, OCFS2, ZFS.
-const SHARING_MAGIC: [u64; 5] = [0x5846_5342, 0x9123_683e, 0xca45_1a4e, 0x7461_636f, 0x2fc1_2fc1];
+/// `f_type` of filesystems that may share extents between files; the one without a name is OCFS2.
+const SHARING_MAGIC: [u64; 5] = [XFS_MAGIC, BTRFS_MAGIC, BCACHEFS_MAGIC, 0x7461_636f, ZFS_MAGIC];
 
 /// Whether it is worth a try to clone from one file to the other: both lie on filesystems of a kind that may be able
 /// to. (A Btrfs subvolume has a device number of its own, so that these do not tell whether it is the same.)

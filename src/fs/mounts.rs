@@ -9,7 +9,8 @@ use std::{fs, io};
 
 use crate::fs::handle::{join, path as as_path};
 
-const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
+/// What tells of mounts.
+pub(crate) const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
 /// The paths at which something is mounted and can be seen by this process, canonical, as bytes.
 ///

@@ -4,14 +4,20 @@ use std::io;
 
 use crate::fs::{Handle, Kind, uninterrupted};
 
-/// `f_type` of ext2, ext3 and ext4.
+/// `f_type` of filesystems; that of ext is of ext2, ext3 and ext4.
+pub(crate) const BCACHEFS_MAGIC: u64 = 0xca45_1a4e;
+pub(crate) const BTRFS_MAGIC: u64 = 0x9123_683e;
 const EXT_MAGIC: u64 = 0xef53;
-/// `f_type` of filesystems that compress or share data, where bytes that are needed cannot be told beforehand.
-const SHARING_MAGIC: [u64; 3] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e]; // Btrfs, ZFS, bcachefs
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+pub(crate) const XFS_MAGIC: u64 = 0x5846_5342;
+pub(crate) const ZFS_MAGIC: u64 = 0x2fc1_2fc1;
 
-/// `f_type` of filesystems that list each file with the number that `stat` gives it: ext, XFS, Btrfs, tmpfs. An overlay
+/// `f_type` of filesystems that compress or share data, where bytes that are needed cannot be told beforehand.
+const SHARING_MAGIC: [u64; 3] = [BTRFS_MAGIC, ZFS_MAGIC, BCACHEFS_MAGIC];
+
+/// `f_type` of filesystems that list each file with the number that `stat` gives it. An overlay
 /// does not for some that were changed (docs.kernel.org/filesystems/overlayfs.html, "Inode properties"), nor does FUSE.
-const NUMBERING_MAGIC: [u64; 4] = [EXT_MAGIC, 0x5846_5342, 0x9123_683e, 0x0102_1994];
+const NUMBERING_MAGIC: [u64; 4] = [EXT_MAGIC, XFS_MAGIC, BTRFS_MAGIC, TMPFS_MAGIC];
 
 /// The directory that fsck makes at the root of ext filesystems.
 const LOST_AND_FOUND: &[u8] = b"lost+found";

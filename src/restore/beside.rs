@@ -116,11 +116,16 @@ impl FileTarget {
         if !self.has(temporary, &stray)? {
             return Ok(false);
         }
-        let mtime = self.parent.stat()?.mtime;
-        self.parent.remove_file(temporary)?;
-        self.parent.set_mtime(mtime)?;
+        remove_beside(&self.parent, temporary)?;
         Ok(true)
     }
+}
+
+/// Removes a file. The directory's time stays, as it may be another volume's.
+fn remove_beside(parent: &Handle, name: &[u8]) -> io::Result<()> {
+    let mtime = parent.stat()?.mtime;
+    parent.remove_file(name)?;
+    parent.set_mtime(mtime)
 }
 
 /// The regular file of this name, locked; `None` where there is none, or it cannot be locked.
@@ -167,15 +172,11 @@ impl Beside {
 
     /// Removes what was in its place before; returns what is to be said if that fails.
     pub(super) fn finish(&self) -> Option<(&[u8], String)> {
-        let remove = || -> io::Result<()> {
-            let mtime = self.parent.stat()?.mtime;
-            self.parent.remove_file(&self.temporary)?;
-            self.parent.set_mtime(mtime)
-        };
         if self.state != State::Exchanged {
             return None;
         }
-        let error: Error = remove().context("remove", &self.path).err()?;
+        let removed = remove_beside(&self.parent, &self.temporary);
+        let error: Error = removed.context("remove", &self.path).err()?;
         let name = Shown::from(&self.temporary);
         let reason = format!(
             "it is restored, and its former content could not be removed: {}; remove {name} beside it yourself",

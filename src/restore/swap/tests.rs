@@ -73,6 +73,14 @@ fn stage(root: &Path) -> Stage {
     stage
 }
 
+/// What a swap is about to do, and its mark.
+fn marked(root: &Path, pins: &Pins) -> (Stage, Plan) {
+    let stage = stage(root);
+    let plan = stage.plan(pins, None, false).unwrap();
+    stage.mark(&plan).unwrap();
+    (stage, plan)
+}
+
 /// Does the first `steps` of the renames, as a crash would leave them; false when there are fewer.
 fn swap_part(stage: &Stage, plan: &Plan, steps: usize) -> bool {
     let away = plan.away.iter().map(|path| (path.clone(), stage.inside(OLD, path)));
@@ -105,9 +113,7 @@ fn a_swap_cut_off_after_any_of_its_renames_is_undone_by_the_next_restore() {
             let root = folder.path();
             let pins = volume(root);
             let before = picture(root);
-            let stage = stage(root);
-            let plan = stage.plan(&pins, None, false).unwrap();
-            stage.mark(&plan).unwrap();
+            let (stage, plan) = marked(root, &pins);
             if !swap_part(&stage, &plan, steps) {
                 assert!(cases > 60, "{plan:?}");
                 return;
@@ -127,9 +133,7 @@ fn a_complete_swap_whose_mark_is_still_there_is_undone_too() {
     let root = folder.path();
     let pins = volume(root);
     let before = picture(root);
-    let stage = stage(root);
-    let plan = stage.plan(&pins, None, false).unwrap();
-    stage.mark(&plan).unwrap();
+    let (stage, plan) = marked(root, &pins);
     stage.swap(&plan, &mut |_, reason| panic!("{reason}")).unwrap();
     assert_eq!(fs::read(root.join("a/now/a/directory")).unwrap(), b"new");
     assert_eq!(fs::read(root.join("p/q/pinned")).unwrap(), b"old");
@@ -157,9 +161,7 @@ fn a_restore_cut_off_while_it_deletes_the_former_content_stays() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let pins = volume(root);
-    let stage = stage(root);
-    let plan = stage.plan(&pins, None, false).unwrap();
-    stage.mark(&plan).unwrap();
+    let (stage, plan) = marked(root, &pins);
     stage.swap(&plan, &mut |_, reason| panic!("{reason}")).unwrap();
     filetime::set_file_mtime(root, filetime::FileTime::from_unix_time(77, 7)).unwrap();
     stage.commit().unwrap();
@@ -177,9 +179,7 @@ fn what_was_made_in_the_way_of_an_undo_is_named_and_stays() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let pins = volume(root);
-    let stage = stage(root);
-    let plan = stage.plan(&pins, None, false).unwrap();
-    stage.mark(&plan).unwrap();
+    let (stage, plan) = marked(root, &pins);
     assert!(swap_part(&stage, &plan, plan.away.len()));
     write(root, "a", "another program's");
     for _ in 0..2 {
@@ -200,9 +200,7 @@ fn all_that_is_in_the_way_of_an_undo_is_counted_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let pins = volume(root);
-    let stage = stage(root);
-    let plan = stage.plan(&pins, None, false).unwrap();
-    stage.mark(&plan).unwrap();
+    let (stage, plan) = marked(root, &pins);
     assert!(swap_part(&stage, &plan, plan.away.len()));
     let away: Vec<&str> = plan.away.iter().map(|path| std::str::from_utf8(path).unwrap()).collect();
     for path in &away {

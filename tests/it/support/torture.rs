@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Tree;
+pub(crate) use super::tree::pattern;
 
 /// Tags of an ACL entry, see acl(5) and `linux/posix_acl.h`.
 pub(crate) const USER_OBJ: u16 = 0x01;
@@ -234,16 +235,4 @@ fn sizes(mut tree: Tree) -> Tree {
     }
     // Two zero blocks end an archive, but not inside a file.
     tree.file("sizes/zeros", [0; 4096]).dir("sizes/empty").dir("sizes/empty too/and this")
-}
-
-/// Bytes that repeat nowhere at a distance of whole blocks.
-pub(crate) fn pattern(size: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    std::iter::repeat_with(next).flatten().take(size).collect()
 }

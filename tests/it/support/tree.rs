@@ -145,3 +145,15 @@ impl Tree {
 pub(crate) fn set_mtime(path: &Path, time: FileTime) {
     filetime::set_symlink_file_times(path, time, time).unwrap();
 }
+
+/// Bytes that repeat nowhere at a distance of whole blocks.
+pub(crate) fn pattern(size: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(next).flatten().take(size).collect()
+}
