@@ -26,7 +26,8 @@ use crate::error::{Context, Error, Result};
 use crate::fs::lock::{self, Mode};
 use crate::fs::{FileId, Handle};
 use crate::name::Shown;
-use crate::observer::{Phase, Run, Warning};
+use crate::observer::{Phase, Run};
+use crate::report::BackupReport;
 use crate::snapshot::manifest::{FORMAT, Manifest};
 use crate::snapshot::{
     SNAPSHOT_JSON, SnapshotVolume, VOLUMES_DATA, begin_block, catalog, under, volumes_data,
@@ -72,33 +73,6 @@ impl Default for BackupOptions {
             lock_timeout: crate::DEFAULT_LOCK_TIMEOUT,
         }
     }
-}
-
-/// What a backup did.
-#[derive(Debug, Clone)]
-pub struct BackupReport {
-    /// The snapshot's ID.
-    pub id: String,
-    /// When it was taken.
-    pub created: Time,
-    /// Where in the archive it is.
-    pub prefix: String,
-    /// Its volumes.
-    pub volumes: Vec<SnapshotVolume>,
-    /// How many members the volumes have.
-    pub entries: u64,
-    /// How many bytes their files have, holes included.
-    pub size: u64,
-    /// By how many bytes the archive's end moved.
-    pub bytes: u64,
-    /// How many bytes no checksum covers.
-    pub unhashed: u64,
-    /// How many warnings there were.
-    pub warning_count: u64,
-    /// The warnings, or the first of them.
-    pub warnings: Vec<Warning>,
-    /// How long it took.
-    pub elapsed: Duration,
 }
 
 /// A volume that is open and locked.

@@ -43,6 +43,7 @@ pub mod error;
 mod fs;
 pub mod name;
 pub mod observer;
+pub mod report;
 mod restore;
 mod snapshot;
 mod staging;
@@ -57,14 +58,13 @@ pub use archive::entry::{Entry, Kind, Sparse};
 pub use archive::init::{init_archive, init_archive_over};
 pub use archive::sparse::Map;
 pub use archive::walk::Member;
-pub use backup::{BackupOptions, BackupReport, ChecksumPolicy, backup};
+pub use backup::{BackupOptions, ChecksumPolicy, backup};
 pub use error::{Error, Result};
-pub use restore::{
-    Change, ChangeKind, LeftOut, RestoreOptions, RestoreReport, RestoredVolume, Skipped, restore,
-};
+pub use report::{BackupReport, Listing, RestoreReport, Verification};
+pub use restore::{RestoreOptions, restore};
 pub use snapshot::catalog::{Catalog, Problem};
 pub use snapshot::{Snapshot, SnapshotVolume};
-pub use verify::{ListOptions, Listing, Verification, Verified, VerifiedVolume, list, members, verify};
+pub use verify::{ListOptions, list, members, verify};
 pub use volume::VolumeType;
 
 /// Where a configuration is looked for.

@@ -37,8 +37,8 @@ use crate::fs::handle::path;
 use crate::fs::lock::{self, Mode};
 use crate::fs::{FileId, Handle, mounts};
 use crate::name::Shown;
-use crate::observer::{Phase, Run, Warning};
-pub use crate::restore::sift::LeftOut;
+use crate::observer::{Phase, Run};
+use crate::report::{LeftOut, RestoreReport, RestoredVolume, Skipped};
 use crate::restore::spare::Spare;
 use crate::restore::survey::Survey;
 use crate::restore::target::{DirTarget, FileTarget, Into};
@@ -47,7 +47,6 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::catalog::{self, Catalog};
 use crate::snapshot::manifest::Warnings;
 use crate::snapshot::salvage::{self, Remnant, Salvage};
-use crate::time::Time;
 use crate::volume::{self, VolumeType};
 
 /// How a restore is done.
@@ -88,84 +87,6 @@ impl Default for RestoreOptions {
             lock_timeout: crate::DEFAULT_LOCK_TIMEOUT,
         }
     }
-}
-
-/// What a restore did, or would do.
-#[derive(Debug, Clone)]
-pub struct RestoreReport {
-    /// The snapshot's ID.
-    pub id: String,
-    /// Where in the archive it is.
-    pub prefix: String,
-    /// When it was taken.
-    pub created: Time,
-    /// The volumes.
-    pub volumes: Vec<RestoredVolume>,
-    /// How many members were restored.
-    pub entries: u64,
-    /// How many bytes their files have, holes included.
-    pub size: u64,
-    /// How many bytes no checksum covers, so that damage to them would not have been noticed.
-    pub unhashed: u64,
-    /// How many warnings there were.
-    pub warning_count: u64,
-    /// The warnings, or the first of them.
-    pub warnings: Vec<Warning>,
-    /// Whether nothing was changed, because that was asked for.
-    pub dry_run: bool,
-    /// With `dry_run`, what would change.
-    pub changes: Vec<Change>,
-    /// With `skip_damaged`, what became of that.
-    pub skipped: Option<Skipped>,
-    /// How long it took.
-    pub elapsed: Duration,
-}
-
-/// What `skip_damaged` came upon.
-#[derive(Debug, Clone)]
-pub struct Skipped {
-    /// What is damaged and was left out. When this is empty, nothing is missing.
-    pub left_out: Vec<LeftOut>,
-    /// How many members there should be, where a sound `snapshot.json` tells.
-    pub entries: Option<u64>,
-    /// How many of the restored members were found by searching, behind damaged headers. Their checksums hold,
-    /// and they may yet have been the content of a file that was an archive itself.
-    pub found: u64,
-    /// How many of the restored members have no checksum, as all of the Go program: damage to them would not have been noticed.
-    pub unchecked: u64,
-    /// Full paths of directories that were made, by root and with mode 0700, since only what is in them is left.
-    pub made: Vec<Vec<u8>>,
-}
-
-/// A volume that was restored.
-#[derive(Debug, Clone)]
-pub struct RestoredVolume {
-    /// Its path in the snapshot.
-    pub path: String,
-    /// Where it was restored to.
-    pub target: Vec<u8>,
-    /// What it is.
-    pub kind: VolumeType,
-}
-
-/// Something that a restore would change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// How.
-    pub kind: ChangeKind,
-    /// The full path.
-    pub path: Vec<u8>,
-}
-
-/// How something would change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChangeKind {
-    /// It is not there.
-    Create,
-    /// It is there and differs in kind, size, time, owner, mode or link.
-    Replace,
-    /// The snapshot does not have it.
-    Remove,
 }
 
 /// All that the steps of one restore share.

@@ -15,7 +15,8 @@ use crate::archive::walk::{CHUNK, Member, Step, Walk};
 use crate::error::Result;
 use crate::name::Shown;
 use crate::observer::{Phase, Run};
-use crate::snapshot::catalog::{self, Catalog, Problem, problem_of};
+use crate::report::{Listing, Verification, Verified, VerifiedVolume};
+use crate::snapshot::catalog::{self, Problem, problem_of};
 use crate::snapshot::salvage::{self, Gap, Remnant, step_over};
 use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, select, under, volumes_data};
 
@@ -35,15 +36,6 @@ impl Default for ListOptions {
             lock_timeout: crate::DEFAULT_LOCK_TIMEOUT,
         }
     }
-}
-
-/// What an archive holds.
-#[derive(Debug)]
-pub struct Listing {
-    /// The archive.
-    pub archive: Shown,
-    /// Its contents.
-    pub catalog: Catalog,
 }
 
 /// The snapshots in an archive. One that is damaged is listed as far as it can be read, with its problems.
@@ -79,59 +71,6 @@ pub fn members(
         }
     }
     Ok(snapshot)
-}
-
-/// What was found in an archive.
-#[derive(Debug, Clone)]
-pub struct Verification {
-    /// The archive.
-    pub archive: Shown,
-    /// Its snapshots, oldest first.
-    pub snapshots: Vec<Verified>,
-    /// How many members belong to no snapshot; nothing is known about them.
-    pub foreign: u64,
-    /// What lies behind the end.
-    pub tail: Tail,
-    /// What is wrong, in the order of offsets.
-    pub problems: Vec<Problem>,
-    /// How many bytes were read and held against checksums.
-    pub bytes: u64,
-    /// How long it took.
-    pub elapsed: Duration,
-}
-
-/// What was found of one snapshot.
-#[derive(Debug, Clone)]
-pub struct Verified {
-    /// Its ID.
-    pub id: String,
-    /// Where in the archive it is.
-    pub prefix: String,
-    /// Whether nothing is wrong with it, as far as it could be checked.
-    pub ok: bool,
-    /// Offset of its first member.
-    pub offset: u64,
-    /// How many members its volumes have, where a sound `snapshot.json` tells.
-    pub entries: Option<u64>,
-    /// With how many of them nothing is wrong, as far as that could be checked.
-    pub sound: u64,
-    /// The same of each volume, where it is known which there are.
-    pub volumes: Vec<VerifiedVolume>,
-    /// How many bytes of stored data were held against a checksum.
-    pub checked: u64,
-    /// How many have none that covers them.
-    pub unhashed: u64,
-}
-
-/// What was found of one volume of a snapshot.
-#[derive(Debug, Clone)]
-pub struct VerifiedVolume {
-    /// Its path.
-    pub path: String,
-    /// As of the snapshot.
-    pub entries: Option<u64>,
-    /// As of the snapshot.
-    pub sound: u64,
 }
 
 /// Reads the whole archive and checks what can be checked: the structure, that each snapshot is complete, each

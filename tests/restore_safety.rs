@@ -10,9 +10,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use snapshotter::config::{Config, Exclude, Need};
 use snapshotter::observer::Run;
-use snapshotter::{
-    BackupOptions, ChangeKind, RestoreOptions, RestoreReport, Result, backup, init_archive, restore,
-};
+use snapshotter::report::ChangeKind;
+use snapshotter::{BackupOptions, RestoreOptions, RestoreReport, Result, backup, init_archive, restore};
 
 /// A temporary directory with an archive; in this thread, and while it lives, nothing else can be written.
 struct Place(PathBuf);

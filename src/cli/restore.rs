@@ -10,10 +10,9 @@ use clap::Args;
 use serde::Serialize;
 use snapshotter::config::Need;
 use snapshotter::name::{Shown, json};
+use snapshotter::report::{Change, ChangeKind, LeftOut, RestoreReport, RestoredVolume, Skipped};
 use snapshotter::time::Time;
-use snapshotter::{
-    Change, ChangeKind, LeftOut, RestoreOptions, RestoreReport, RestoredVolume, Skipped, VolumeType,
-};
+use snapshotter::{RestoreOptions, VolumeType};
 
 use crate::cli::json::{self, JsonWarning};
 use crate::cli::output::{Output, print_json, say};

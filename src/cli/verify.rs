@@ -3,8 +3,9 @@
 use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
+use snapshotter::Tail;
 use snapshotter::name::Shown;
-use snapshotter::{Tail, Verification, Verified, VerifiedVolume};
+use snapshotter::report::{Verification, Verified, VerifiedVolume};
 
 use crate::cli::json::{self, JsonProblem};
 use crate::cli::output::{Output, print_json, say};

@@ -11,9 +11,10 @@ use crate::error::{Context, Result};
 use crate::fs::handle::{join, parent_and_name, path as as_path};
 use crate::fs::xattrs::is;
 use crate::fs::{Descent, Handle, Kind as FileKind, Stat, space};
+use crate::report::{Change, ChangeKind};
 use crate::restore::pins::Pins;
 use crate::restore::survey::{is_asked_for, walk};
-use crate::restore::{Change, ChangeKind, Job, restored, target};
+use crate::restore::{Job, restored, target};
 use crate::staging;
 use crate::volume::VolumeType;
 

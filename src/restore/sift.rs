@@ -16,23 +16,13 @@ use crate::archive::walk::{Step, Walk};
 use crate::error::{Error, Result};
 use crate::name::Shown;
 use crate::observer::{Phase, Run};
+use crate::report::LeftOut;
 use crate::restore::outline::Outline;
 use crate::restore::survey::is_asked_for;
 use crate::restore::wanted::Wanted;
 use crate::snapshot::salvage::{Gap, Remnant, step_over};
 use crate::snapshot::{SNAPSHOT_JSON, Snapshot, VOLUMES_DATA, begin_block, under};
 use crate::volume::VolumeType;
-
-/// Something that a restore left out because it is damaged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Where in the archive it is, in bytes.
-    pub offset: u64,
-    /// Its name in the archive, as far as that can be told.
-    pub name: Option<Vec<u8>>,
-    /// What is wrong with it.
-    pub reason: String,
-}
 
 /// What became of a damaged snapshot's members.
 #[derive(Debug, Default)]
