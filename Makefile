@@ -1,12 +1,14 @@
 # `make demo` and `make test` need a Rust toolchain (cargo, rustc and a C linker) and nothing else. What another tool
 # would add is left out with a line that says so; with CI=true a missing tool is an error.
 
-.PHONY: help build demo test image e2e bench bench-smoke lint fmt clippy doc cargo-test go-test deny
+.PHONY: help build build-host demo test image e2e bench bench-smoke lint fmt clippy doc cargo-test go-test deny
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
 GO    ?= go
+# The two workspaces: the core, and what drives the engine, with a lock file of its own.
+WORKSPACES := Cargo.toml host/Cargo.toml
 IMAGE ?= snapshotter
 BIN   := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/snapshotter
 
@@ -31,6 +33,9 @@ lint: fmt clippy doc ## checks format, clippy and rustdoc, without warnings
 build: ## builds target/release/snapshotter
 	$(CARGO) build --release --locked
 
+build-host: ## builds host/target/release/docker-snapshot
+	$(CARGO) build --manifest-path host/Cargo.toml --release --locked
+
 image: ## builds the image from a binary made here, without pulling anything (Debian 12; elsewhere: docker build)
 	scripts/image.sh $(IMAGE)
 
@@ -48,17 +53,19 @@ bench-smoke: build ## runs the benchmark on little data, and checks that it woul
 
 fmt:
 	@$(call have,$(CARGO) fmt --version,cargo fmt (rustup component add rustfmt)); \
-	set -x; $(CARGO) fmt --check
+	set -ex; for manifest in $(WORKSPACES); do $(CARGO) fmt --manifest-path $$manifest --all --check; done
 
 clippy:
 	@$(call have,$(CARGO) clippy --version,cargo clippy (rustup component add clippy)); \
-	set -x; $(CARGO) clippy --locked --all-targets -- -D warnings
+	set -ex; for manifest in $(WORKSPACES); do \
+	$(CARGO) clippy --manifest-path $$manifest --workspace --locked --all-targets -- -D warnings; done
 
 doc:
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+	@set -ex; export RUSTDOCFLAGS="-D warnings"; for manifest in $(WORKSPACES); do \
+	$(CARGO) doc --manifest-path $$manifest --workspace --locked --no-deps; done
 
 cargo-test:
-	$(CARGO) test --locked
+	@set -ex; for manifest in $(WORKSPACES); do $(CARGO) test --manifest-path $$manifest --workspace --locked; done
 
 go-test:
 	@$(call have,$(GO) version,the tests of go/backuptar (Go is not installed)); \
@@ -69,4 +76,5 @@ go-test:
 
 deny:
 	@$(call have,$(CARGO) deny --version,licences and sources of dependencies (cargo install --locked cargo-deny)); \
-	set -x; $(CARGO) deny --locked check bans licenses sources
+	set -ex; for manifest in $(WORKSPACES); do \
+	$(CARGO) deny --manifest-path $$manifest --locked check bans licenses sources; done

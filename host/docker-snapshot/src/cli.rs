@@ -1,0 +1,69 @@
+//! The command line: what can be asked for, and who answers. A command is a file: its arguments, its call of the
+//! engine, and how its result is shown.
+
+mod install;
+mod metadata;
+pub(crate) mod output;
+mod plugin;
+
+use std::env;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+/// How a misused command line ends; clap's own errors end so too.
+const USAGE: u8 = 2;
+
+/// Snapshots of Docker volumes, by name
+#[derive(Debug, Parser)]
+#[command(name = "docker-snapshot", bin_name = "docker snapshot", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Flags {
+    /// Print the result as one JSON object
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make `docker snapshot` work: copy this program into docker's directory of plugins
+    Install,
+    /// What the docker CLI asks each plugin
+    #[command(name = plugin::METADATA, hide = true)]
+    Metadata,
+}
+
+/// Parses the command line and does what it says. Ends the program itself where usage or help is to be shown.
+///
+/// # Errors
+/// Why the command failed.
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    let Cli { command, flags } = Cli::parse_from(plugin::without_its_name(env::args_os()));
+    let Some(command) = command else {
+        output::help(&Cli::command().render_help());
+        return Ok(ExitCode::from(USAGE));
+    };
+    match command {
+        Command::Install => install::run(flags.json),
+        Command::Metadata => metadata::print(),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
