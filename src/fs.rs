@@ -1,7 +1,8 @@
 //! The only place with system calls. Everything inside a volume is reached relative to an open directory,
 //! one name at a time and never through a symbolic link, so that no path string is ever resolved twice.
 
-/// `$call`, which changes something on disk by the handle `$on`. Tests can have it recorded, as `$what` when it succeeded.
+/// `$call`, which changes something on disk by the handle `$on`. Tests can have it recorded, as `$what`, when it
+/// succeeded.
 macro_rules! recorded {
     ($on:expr, $what:expr, $call:expr) => {{
         #[cfg(test)]
@@ -16,11 +17,11 @@ macro_rules! recorded {
     }};
 }
 
-use std::io;
-
 pub(crate) mod acl;
+pub(crate) mod by_path;
 pub(crate) mod clone;
 pub(crate) mod descent;
+mod errno;
 pub(crate) mod file;
 pub(crate) mod handle;
 pub(crate) mod ids;
@@ -35,17 +36,8 @@ pub(crate) mod stat;
 pub(crate) mod xattrs;
 
 pub(crate) use descent::Descent;
+pub(crate) use errno::{has_errno, uninterrupted};
 pub(crate) use file::StoreFile;
 pub(crate) use handle::Handle;
 pub(crate) use listing::{Listing, ListingBuffer};
-pub(crate) use stat::{FileId, Kind, Stat};
-
-/// Makes a call again as long as a signal interrupts it, which a file server may let happen to any that opens or asks.
-pub(crate) fn uninterrupted<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
-    loop {
-        match call().map_err(E::into) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done,
-        }
-    }
-}
+pub(crate) use stat::{FileId, FileKind, Stat};

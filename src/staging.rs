@@ -8,7 +8,7 @@
 use std::io;
 
 use crate::error::{Context, Error, Result};
-use crate::fs::{Handle, Kind, StoreFile};
+use crate::fs::{FileKind, Handle, StoreFile};
 use crate::name::Shown;
 use crate::time::Time;
 
@@ -52,7 +52,7 @@ pub(crate) fn name(index: usize) -> Vec<u8> {
 pub(crate) fn find(root: &Handle) -> io::Result<Vec<Found>> {
     let mut all = Vec::new();
     for (index, name) in names().enumerate() {
-        if root.find(&name)?.is_some_and(|stat| stat.kind == Kind::Directory) {
+        if root.find(&name)?.is_some_and(|stat| stat.kind == FileKind::Directory) {
             let directory = root.directory(&name)?;
             if is_ours(&directory)? {
                 let swapping = directory.find(SWAPPING)?.is_some();
@@ -83,7 +83,7 @@ fn is_ours(directory: &Handle) -> io::Result<bool> {
         // A run that was killed before it could write the marker, or after it had removed it.
         return Ok(directory.stat()?.mode == 0o700 && directory.names()?.is_empty());
     };
-    if marker.kind != Kind::File {
+    if marker.kind != FileKind::File {
         return Ok(false);
     }
     let mut text = vec![0; MARKER_TEXT.len()];

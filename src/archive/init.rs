@@ -1,15 +1,13 @@
 //! Making an empty archive.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::archive::open::{Access, Reader};
 use crate::archive::{BLOCK, END, END_LEN};
 use crate::error::{Context, Error, Result};
-use crate::fs::{Handle, lock};
+use crate::fs::{Handle, StoreFile, by_path, lock};
 use crate::name::Shown;
 use crate::observer::Run;
 
@@ -43,8 +41,8 @@ pub fn init_archive_over(path: &Path) -> Result<()> {
 }
 
 fn init(path: &Path, force: bool) -> Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(file) => fill(file, path),
+    match Handle::create(path) {
+        Ok(handle) => fill(&StoreFile::new(handle), path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => reset(path, force),
         Err(source) if source.kind() == io::ErrorKind::NotFound => {
             let hint = "make its directory first".to_owned();
@@ -55,12 +53,12 @@ fn init(path: &Path, force: bool) -> Result<()> {
 }
 
 /// Makes the new file an archive, or removes it again.
-fn fill(mut file: File, path: &Path) -> Result<()> {
+fn fill(file: &StoreFile, path: &Path) -> Result<()> {
     // As long as it may have to go again, no backup may append to it. Where there are no locks, this does without.
-    let _ = file.try_lock();
-    let filled = file.write_all(&END).and_then(|()| file.sync_all()).context("write", path);
+    let _ = lock::take(file.handle(), lock::Mode::Exclusive);
+    let filled = file.write_at(&END, 0).and_then(|()| file.handle().sync()).context("write", path);
     let Err(what) = filled.and_then(|()| sync_directory_of(path)) else { return Ok(()) };
-    match std::fs::remove_file(path).context("remove", path) {
+    match by_path::remove_file(path).context("remove", path) {
         Ok(()) => Err(what),
         Err(undo) => {
             let state =
@@ -72,7 +70,7 @@ fn fill(mut file: File, path: &Path) -> Result<()> {
 
 fn sync_directory_of(path: &Path) -> Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let parent = std::fs::canonicalize(parent).context("open", parent)?;
+    let parent = by_path::canonical(parent).context("open", parent)?;
     Handle::open_directory(&parent).and_then(|parent| parent.sync()).context("sync", &*parent)
 }
 

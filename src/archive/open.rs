@@ -8,7 +8,8 @@ use nix::errno::Errno;
 
 use crate::archive::ustar::Block;
 use crate::error::{Context, Error, Result, closed_to_root};
-use crate::fs::{FileId, Handle, Kind, StoreFile};
+use crate::fs::by_path::canonical;
+use crate::fs::{FileId, FileKind, Handle, StoreFile};
 use crate::name::Shown;
 
 /// An archive that is open for reading. Bytes before its end never change, so any number of readers may share it.
@@ -129,7 +130,7 @@ fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
         Access::Init => "initialise",
     };
     // A FIFO must not be opened, and a directory cannot be: ask first. The path itself may be a symbolic link.
-    let real = std::fs::canonicalize(path).map_err(|source| missing(access, action, name, source))?;
+    let real = canonical(path).map_err(|source| missing(access, action, name, source))?;
     let kind = Handle::open_path(&real).and_then(|handle| handle.stat()).context("look at", name)?.kind;
     let remedy = match access {
         Access::Init => "remove it, and try again".to_owned(),
@@ -139,8 +140,8 @@ fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
     };
     let refused = |reason: String| Error::Archive { action, archive: name.clone(), reason };
     match kind {
-        Kind::File => {}
-        Kind::Directory => {
+        FileKind::File => {}
+        FileKind::Directory => {
             return Err(refused(format!(
                 "Is a directory (docker makes one when the host path does not exist): {remedy}"
             )));

@@ -5,8 +5,8 @@ use std::io;
 use nix::errno::Errno;
 
 use crate::archive::entry::{Entry, Kind};
-use crate::fs::xattrs::{ACL_ACCESS, ACL_DEFAULT, is};
-use crate::fs::{Handle, Stat, acl};
+use crate::fs::xattrs::{ACL_ACCESS, ACL_DEFAULT};
+use crate::fs::{Handle, Stat, acl, has_errno};
 
 /// Makes `entry`, of which only the name is kept, that of a file with these answers, without size, link and extended
 /// attributes. An entry is used again for the next file, since there may be millions.
@@ -39,7 +39,7 @@ pub(super) fn read_xattrs(
             // It was removed in the meantime.
             Ok(None) => continue,
             Ok(Some(value)) => value,
-            Err(error) if is(&error, Errno::EPERM) || is(&error, Errno::EACCES) => {
+            Err(error) if has_errno(&error, &[Errno::EPERM, Errno::EACCES]) => {
                 unreadable(&name, error)?;
                 continue;
             }

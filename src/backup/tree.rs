@@ -5,7 +5,7 @@ use std::io;
 
 use nix::errno::Errno;
 
-use crate::archive::entry::{Entry, Kind as EntryKind};
+use crate::archive::entry::{Entry, Kind};
 use crate::backup::OpenVolume;
 use crate::backup::attributes::{describe, read_xattrs};
 use crate::backup::crew::Crew;
@@ -15,8 +15,7 @@ use crate::backup::source::Source;
 use crate::config::Config;
 use crate::error::{Context, Error, Result, reason};
 use crate::fs::handle::{join, join_into};
-use crate::fs::xattrs::is;
-use crate::fs::{Descent, FileId, Handle, Kind, Listing, ListingBuffer, Stat, mounts, space};
+use crate::fs::{Descent, FileId, FileKind, Handle, Listing, ListingBuffer, Stat, has_errno, mounts, space};
 use crate::name::Shown;
 use crate::snapshot::under;
 use crate::time::Time;
@@ -86,7 +85,7 @@ impl<'a, 'b> Tree<'a, 'b> {
             links: HashMap::new(),
             mounts: HashSet::new(),
             mount: None,
-            entry: Entry::new(Vec::new(), EntryKind::File),
+            entry: Entry::new(Vec::new(), Kind::File),
             full: Vec::new(),
             buffer: ListingBuffer::default(),
             owners: Owners::new()?,
@@ -163,7 +162,7 @@ impl<'a, 'b> Tree<'a, 'b> {
         &mut self,
         here: &Handle,
         name: &[u8],
-        kind: Option<Kind>,
+        kind: Option<FileKind>,
         path: &[u8],
     ) -> Result<Option<(Handle, Stat)>> {
         let kind = match kind {
@@ -174,10 +173,10 @@ impl<'a, 'b> Tree<'a, 'b> {
                 None => return Ok(None),
             },
         };
-        if self.config.exclude.excludes(path, kind == Kind::Directory) {
+        if self.config.exclude.excludes(path, kind == FileKind::Directory) {
             return Ok(None);
         }
-        if kind == Kind::Socket {
+        if kind == FileKind::Socket {
             self.left_out(path, "left out, because it is a socket");
             return Ok(None);
         }
@@ -192,7 +191,7 @@ impl<'a, 'b> Tree<'a, 'b> {
             self.left_out(path, "left out, because this run uses it");
             return Ok(None);
         }
-        if stat.kind == Kind::Directory {
+        if stat.kind == FileKind::Directory {
             self.directory(path, &handle, &stat)?;
             return Ok(Some((handle, stat)));
         }
@@ -200,7 +199,7 @@ impl<'a, 'b> Tree<'a, 'b> {
             return Ok(None);
         }
         match stat.kind {
-            Kind::File => self.file(path, handle, &stat)?,
+            FileKind::File => self.file(path, handle, &stat)?,
             _ => self.special(path, &handle, &stat)?,
         }
         if stat.nlink > 1 {
@@ -211,7 +210,7 @@ impl<'a, 'b> Tree<'a, 'b> {
     }
 
     /// What a name is whose kind the listing did not tell, unless it is gone or dealt with because it is a mount.
-    fn listed(&mut self, here: &Handle, name: &[u8], path: &[u8]) -> Result<Option<Kind>> {
+    fn listed(&mut self, here: &Handle, name: &[u8], path: &[u8]) -> Result<Option<FileKind>> {
         let stat = match here.stat_name(name) {
             Ok(stat) => stat,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -220,7 +219,7 @@ impl<'a, 'b> Tree<'a, 'b> {
             }
             Err(source) => return Err(self.failed("look at", path, source)),
         };
-        let is_directory = stat.kind == Kind::Directory;
+        let is_directory = stat.kind == FileKind::Directory;
         if self.is_mount(path, &stat) {
             if self.left_out.contains(&stat.id) {
                 self.left_out(path, "left out, because this run uses it");
@@ -232,19 +231,17 @@ impl<'a, 'b> Tree<'a, 'b> {
         Ok(Some(stat.kind))
     }
 
-    fn open(&self, here: &Handle, name: &[u8], path: &[u8], kind: Kind) -> Result<Opened> {
+    fn open(&self, here: &Handle, name: &[u8], path: &[u8], kind: FileKind) -> Result<Opened> {
         let opened = match kind {
-            Kind::File => here.file(name),
-            Kind::Directory => here.directory(name),
+            FileKind::File => here.file(name),
+            FileKind::Directory => here.directory(name),
             _ => here.node(name),
         };
         let handle = match opened {
             Ok(handle) => handle,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Changed(VANISHED)),
             // It became a symbolic link, or something that is no directory, or a FIFO or device without another end.
-            Err(error)
-                if is(&error, Errno::ELOOP) || is(&error, Errno::ENOTDIR) || is(&error, Errno::ENXIO) =>
-            {
+            Err(error) if has_errno(&error, &[Errno::ELOOP, Errno::ENOTDIR, Errno::ENXIO]) => {
                 return Ok(Opened::Changed(REPLACED));
             }
             // Or a device, which may not be opened here.
@@ -261,13 +258,13 @@ impl<'a, 'b> Tree<'a, 'b> {
     }
 
     fn directory(&mut self, path: &[u8], handle: &Handle, stat: &Stat) -> Result<()> {
-        self.describe(path, EntryKind::Directory, stat);
+        self.describe(path, Kind::Directory, stat);
         self.read_xattrs(path, handle)?;
         self.put(path)
     }
 
     fn file(&mut self, path: &[u8], handle: Handle, stat: &Stat) -> Result<()> {
-        self.describe(path, EntryKind::File, stat);
+        self.describe(path, Kind::File, stat);
         self.entry.size = stat.size;
         self.read_xattrs(path, &handle)?;
         join_into(&mut self.full, self.volume.path.as_bytes(), path);
@@ -280,13 +277,13 @@ impl<'a, 'b> Tree<'a, 'b> {
     /// A symbolic link, FIFO or device.
     fn special(&mut self, path: &[u8], handle: &Handle, stat: &Stat) -> Result<()> {
         let kind = match stat.kind {
-            Kind::Symlink => EntryKind::Symlink,
-            Kind::CharDevice => EntryKind::CharDevice,
-            Kind::BlockDevice => EntryKind::BlockDevice,
-            _ => EntryKind::Fifo,
+            FileKind::Symlink => Kind::Symlink,
+            FileKind::CharDevice => Kind::CharDevice,
+            FileKind::BlockDevice => Kind::BlockDevice,
+            _ => Kind::Fifo,
         };
         self.describe(path, kind, stat);
-        if kind == EntryKind::Symlink {
+        if kind == Kind::Symlink {
             let target = handle.link_target();
             self.entry.link = target.map_err(|source| self.failed("read the link", path, source))?;
         }
@@ -304,7 +301,7 @@ impl<'a, 'b> Tree<'a, 'b> {
         first.more = first.more.saturating_sub(1);
         let is_last = first.more == 0;
         let name = first.name.clone();
-        self.describe(path, EntryKind::HardLink, stat);
+        self.describe(path, Kind::HardLink, stat);
         self.entry.link = name;
         self.put(path)?;
         if is_last {
@@ -326,8 +323,8 @@ impl<'a, 'b> Tree<'a, 'b> {
             return Ok(());
         }
         let kind = match stat.kind {
-            Kind::Directory => EntryKind::Directory,
-            Kind::File => EntryKind::File,
+            FileKind::Directory => Kind::Directory,
+            FileKind::File => Kind::File,
             _ => return self.warn(path, "it is a mount and neither a directory nor a file: it is left out"),
         };
         self.describe(path, kind, stat);
@@ -351,7 +348,7 @@ impl<'a, 'b> Tree<'a, 'b> {
     }
 
     /// Begins the next entry.
-    fn describe(&mut self, path: &[u8], kind: EntryKind, stat: &Stat) {
+    fn describe(&mut self, path: &[u8], kind: Kind, stat: &Stat) {
         join_into(&mut self.entry.name, &self.name, path);
         describe(&mut self.entry, kind, stat);
     }

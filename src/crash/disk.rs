@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::fs::handle::path as as_path;
 use crate::fs::record::{Call, Event};
-use crate::fs::{Handle, Kind, StoreFile};
+use crate::fs::{FileKind, Handle, StoreFile};
 use crate::time::Time;
 
 /// A directory and all below it, by their numbers.
@@ -19,7 +19,7 @@ pub(super) struct Disk {
 
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    pub(super) kind: Kind,
+    pub(super) kind: FileKind,
     mode: u32,
     owner: (u32, u32),
     mtime: Time,
@@ -46,9 +46,9 @@ impl Disk {
             node.xattrs.insert(name.clone(), handle.xattr(&name).unwrap().unwrap());
         }
         match node.kind {
-            Kind::File => node.content = fs::read(at).unwrap(),
-            Kind::Symlink => node.target = handle.link_target().unwrap(),
-            Kind::Directory => {
+            FileKind::File => node.content = fs::read(at).unwrap(),
+            FileKind::Symlink => node.target = handle.link_target().unwrap(),
+            FileKind::Directory => {
                 for entry in fs::read_dir(at).unwrap() {
                     let entry = entry.unwrap();
                     let below = Handle::open_path(&entry.path()).unwrap();
@@ -173,18 +173,18 @@ impl Disk {
             }
             let node = &self.nodes[below];
             match node.kind {
-                Kind::Directory => {
+                FileKind::Directory => {
                     handle.make_directory(name, 0o700).unwrap();
                     self.fill(*below, &handle.directory(name).unwrap(), &path, made);
                 }
-                Kind::File => {
+                FileKind::File => {
                     let file = StoreFile::new(handle.create_file(name).unwrap());
                     file.write_at(&node.content, 0).unwrap();
                 }
-                Kind::Symlink => handle.make_symlink(name, &node.target).unwrap(),
+                FileKind::Symlink => handle.make_symlink(name, &node.target).unwrap(),
                 kind => handle.make_node(name, kind, node.device).unwrap(),
             }
-            if node.kind != Kind::Directory {
+            if node.kind != FileKind::Directory {
                 made.insert(*below, path);
                 node.dress(&handle.node(name).unwrap());
             }
@@ -217,7 +217,7 @@ impl Node {
         for (name, value) in &self.xattrs {
             handle.set_xattr(name, value).unwrap();
         }
-        if self.kind != Kind::Symlink {
+        if self.kind != FileKind::Symlink {
             handle.set_mode(self.mode).unwrap();
         }
         handle.set_mtime(self.mtime).unwrap();

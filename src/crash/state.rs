@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Random;
 use super::disk::Disk;
 use super::file::Unsynced;
-use crate::fs::Kind;
+use crate::fs::FileKind;
 use crate::fs::record::{Call, Event};
 
 /// What the journal of a filesystem promises besides `syncfs`.
@@ -57,7 +57,7 @@ impl Cut<'_> {
             disk.apply(&self.events[index], NOW + i64::try_from(index).unwrap());
         }
         for (&ino, node) in &mut disk.nodes {
-            if node.kind == Kind::File {
+            if node.kind == FileKind::File {
                 let before = self.before.nodes.get(&ino).map_or(&[][..], |node| &node.content);
                 let file = Unsynced::after(self.events, ino, before);
                 node.content = match (data, random.below(4)) {

@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::errno::Errno;
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 
-use crate::fs::Handle;
 use crate::fs::space::{BCACHEFS_MAGIC, BTRFS_MAGIC, XFS_MAGIC, ZFS_MAGIC, filesystem_type};
-use crate::fs::xattrs::is;
+use crate::fs::{Handle, has_errno};
 
 /// What offsets and lengths must be multiples of, in bytes. A filesystem with larger blocks refuses some.
 pub(crate) const CLONE_BLOCK: u64 = 4096;
@@ -56,7 +55,7 @@ impl DevicePair {
             Ok(()) => true,
             Err(error) => {
                 // Any other reason, as EINVAL for a Btrfs file without copy-on-write, is that file's alone.
-                if NEVER.iter().any(|&errno| is(&error, errno)) {
+                if has_errno(&error, &NEVER) {
                     self.ended.store(true, Ordering::Relaxed);
                 }
                 false

@@ -16,7 +16,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, linkat, symlinkat, unlinkat};
 use rustix::fs::RenameFlags;
 
-use crate::fs::stat::{Kind, Stat, stat_at, stat_handle};
+use crate::fs::stat::{FileKind, Stat, stat_at, stat_handle};
 use crate::fs::{Listing, ListingBuffer, uninterrupted};
 use crate::time::Time;
 
@@ -41,26 +41,6 @@ impl AsFd for Handle {
 
 /// Opening.
 impl Handle {
-    /// The directory at `path`, whose last component must not be a symbolic link; those before may be.
-    pub(crate) fn open_directory(path: &Path) -> io::Result<Self> {
-        Self::open(AT_FDCWD, path.as_os_str().as_bytes(), OFlag::O_RDONLY | OFlag::O_DIRECTORY)
-    }
-
-    /// The node at `path` itself, whatever it is, without opening it for anything.
-    pub(crate) fn open_path(path: &Path) -> io::Result<Self> {
-        Self::open(AT_FDCWD, path.as_os_str().as_bytes(), OFlag::O_PATH)
-    }
-
-    /// The file at `path`, for reading and writing.
-    pub(crate) fn open_for_update(path: &Path) -> io::Result<Self> {
-        Self::open(AT_FDCWD, path.as_os_str().as_bytes(), OFlag::O_RDWR | OFlag::O_NONBLOCK)
-    }
-
-    /// The file at `path`, for reading. It does not wait for a FIFO's other end.
-    pub(crate) fn open_for_reading(path: &Path) -> io::Result<Self> {
-        Self::open(AT_FDCWD, path.as_os_str().as_bytes(), OFlag::O_RDONLY | OFlag::O_NONBLOCK)
-    }
-
     pub(crate) fn directory(&self, name: &[u8]) -> io::Result<Self> {
         Self::open(self, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
     }
@@ -92,9 +72,13 @@ impl Handle {
         Self::open(self, name, OFlag::O_PATH)
     }
 
-    fn open(dir: impl AsFd, name: &[u8], flags: OFlag) -> io::Result<Self> {
+    pub(super) fn open(dir: impl AsFd, name: &[u8], flags: OFlag) -> io::Result<Self> {
         let fd = uninterrupted(|| openat(&dir, name, flags | COMMON, Mode::empty()))?;
         Ok(Handle { file: File::from(fd), path_only: flags.contains(OFlag::O_PATH) })
+    }
+
+    pub(super) fn from_file(file: File) -> Self {
+        Handle { file, path_only: false }
     }
 
     /// A second handle on the same open file.
@@ -166,7 +150,7 @@ impl Handle {
         let mode = Mode::from_bits_truncate(permissions & 0o777);
         let make = || uninterrupted(|| openat(self, name, flags, mode));
         let fd = recorded!(self, Call::create(self, name)?, make())?;
-        Ok(Handle { file: File::from(fd), path_only: false })
+        Ok(Self::from_file(File::from(fd)))
     }
 
     pub(crate) fn make_directory(&self, name: &[u8], mode: u32) -> io::Result<()> {
@@ -179,10 +163,10 @@ impl Handle {
     }
 
     /// A FIFO or device, with mode 0600.
-    pub(crate) fn make_node(&self, name: &[u8], kind: Kind, device: (u32, u32)) -> io::Result<()> {
+    pub(crate) fn make_node(&self, name: &[u8], kind: FileKind, device: (u32, u32)) -> io::Result<()> {
         let kind = match kind {
-            Kind::CharDevice => SFlag::S_IFCHR,
-            Kind::BlockDevice => SFlag::S_IFBLK,
+            FileKind::CharDevice => SFlag::S_IFCHR,
+            FileKind::BlockDevice => SFlag::S_IFBLK,
             _ => SFlag::S_IFIFO,
         };
         let device = makedev(u64::from(device.0), u64::from(device.1));

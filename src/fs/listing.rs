@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 
 use rustix::fs::{FileType, RawDir, SeekFrom};
 
-use crate::fs::{Handle, Kind};
+use crate::fs::{FileKind, Handle};
 
 /// How much the system is asked for at once, in bytes.
 const PART: usize = 32 << 10;
@@ -23,7 +23,7 @@ pub(crate) struct Listing {
 struct Name {
     start: usize,
     length: usize,
-    kind: Option<Kind>,
+    kind: Option<FileKind>,
 }
 
 impl Name {
@@ -63,7 +63,7 @@ impl Listing {
         Ok(())
     }
 
-    fn add(&mut self, name: &[u8], kind: Option<Kind>) {
+    fn add(&mut self, name: &[u8], kind: Option<FileKind>) {
         self.names.push(Name { start: self.bytes.len(), length: name.len(), kind });
         self.bytes.extend_from_slice(name);
     }
@@ -80,22 +80,22 @@ impl Listing {
     }
 
     /// The next name, with its kind where the filesystem gave one.
-    pub(crate) fn take(&mut self) -> Option<(&[u8], Option<Kind>)> {
+    pub(crate) fn take(&mut self) -> Option<(&[u8], Option<FileKind>)> {
         let name = *self.names.get(self.taken)?;
         self.taken += 1;
         Some((name.of(&self.bytes), name.kind))
     }
 }
 
-fn kind(file_type: FileType) -> Option<Kind> {
+fn kind(file_type: FileType) -> Option<FileKind> {
     Some(match file_type {
-        FileType::RegularFile => Kind::File,
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Symlink,
-        FileType::Fifo => Kind::Fifo,
-        FileType::CharacterDevice => Kind::CharDevice,
-        FileType::BlockDevice => Kind::BlockDevice,
-        FileType::Socket => Kind::Socket,
+        FileType::RegularFile => FileKind::File,
+        FileType::Directory => FileKind::Directory,
+        FileType::Symlink => FileKind::Symlink,
+        FileType::Fifo => FileKind::Fifo,
+        FileType::CharacterDevice => FileKind::CharDevice,
+        FileType::BlockDevice => FileKind::BlockDevice,
+        FileType::Socket => FileKind::Socket,
         FileType::Unknown => return None,
     })
 }
@@ -120,9 +120,9 @@ mod tests {
             let mut taken = Vec::new();
             while let Some((name, kind)) = listing.take() {
                 let expected = match name {
-                    b"d" => Kind::Directory,
-                    b"l" => Kind::Symlink,
-                    _ => Kind::File,
+                    b"d" => FileKind::Directory,
+                    b"l" => FileKind::Symlink,
+                    _ => FileKind::File,
                 };
                 assert!(kind.is_none_or(|kind| kind == expected));
                 taken.push(name.to_vec());

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result};
-use crate::fs::xattrs::is;
-use crate::fs::{Handle, Kind};
+use crate::fs::{FileKind, Handle, has_errno};
 use crate::name::Shown;
 use crate::observer::Run;
 
@@ -99,7 +98,7 @@ pub(crate) fn lock_all<'a>(
     }
     order.sort_by_key(|(id, ..)| *id);
     order.iter().try_for_each(|(_, kind, handle, what)| {
-        if (mode, *kind) != (Mode::Shared, Kind::File) {
+        if (mode, *kind) != (Mode::Shared, FileKind::File) {
             return lock(handle, mode, what, timeout, run);
         }
         if !try_lock(handle, mode, what, timeout, run)? {
@@ -111,5 +110,5 @@ pub(crate) fn lock_all<'a>(
 }
 
 fn lacks_locks(error: &io::Error) -> bool {
-    is(error, Errno::ENOLCK) || is(error, Errno::EOPNOTSUPP) || is(error, Errno::ENOSYS)
+    has_errno(error, &[Errno::ENOLCK, Errno::EOPNOTSUPP, Errno::ENOSYS])
 }

@@ -3,10 +3,13 @@
 //! that is the call and nothing else: this module is not compiled then.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::fs::{FileId, Handle, Kind, Stat};
+use rustix::fs::readlinkat;
+
+use crate::fs::stat::{FileId, FileKind, Stat, stat_at, stat_handle};
 use crate::time::Time;
 
 /// One call that succeeded, in the order in which they did.
@@ -95,26 +98,34 @@ pub(crate) fn begin() -> Begun {
 
 impl Begun {
     /// The call succeeded.
-    pub(crate) fn end(self, on: &Handle, call: impl FnOnce() -> io::Result<Call>) {
+    pub(crate) fn end(self, on: impl AsFd, call: impl FnOnce() -> io::Result<Call>) {
         let Some(began) = self.0 else { return };
-        let event = Event { began, on: on.stat().unwrap().id, call: call().unwrap() };
+        let event = Event { began, on: stat_handle(on).unwrap().id, call: call().unwrap() };
         EVENTS.lock().unwrap().push(event);
     }
 }
 
 impl Call {
     /// What was made as `name`.
-    pub(crate) fn create(parent: &Handle, name: &[u8]) -> io::Result<Call> {
-        let made = Box::new(parent.stat_name(name)?);
-        let target = if made.kind == Kind::Symlink { parent.node(name)?.link_target()? } else { Vec::new() };
+    pub(crate) fn create(parent: impl AsFd, name: &[u8]) -> io::Result<Call> {
+        let made = Box::new(stat_at(&parent, name)?);
+        let target = if made.kind == FileKind::Symlink {
+            readlinkat(parent, name, Vec::new())?.into_bytes()
+        } else {
+            Vec::new()
+        };
         Ok(Call::Create { name: name.to_vec(), made, target })
     }
 
     /// What was cloned or written there, read back.
-    pub(crate) fn write(to: &Handle, offset: u64, length: u64) -> io::Result<Call> {
-        use std::os::unix::fs::FileExt;
+    pub(crate) fn write(to: impl AsFd, offset: u64, length: u64) -> io::Result<Call> {
         let mut data = vec![0; usize::try_from(length).unwrap()];
-        to.as_file().read_exact_at(&mut data, offset)?;
+        let mut read = 0;
+        while read < data.len() {
+            let count = rustix::io::pread(&to, &mut data[read..], offset + read as u64)?;
+            assert!(count > 0, "what was written is there");
+            read += count;
+        }
         Ok(Call::Write { offset, data })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::fs::{Descent, FileId, Handle, Kind};
+use crate::fs::{Descent, FileId, FileKind, Handle};
 
 /// Deletes `name` in `parent` and everything below it.
 ///
@@ -15,7 +15,7 @@ pub(crate) fn remove_tree(parent: &Handle, name: &[u8], keep: &[FileId]) -> io::
     if keep.contains(&found.id) {
         return Err(busy());
     }
-    if found.kind != Kind::Directory {
+    if found.kind != FileKind::Directory {
         return parent.remove_file(name);
     }
     if found.mount != mount {
@@ -38,7 +38,7 @@ pub(crate) fn remove_tree(parent: &Handle, name: &[u8], keep: &[FileId]) -> io::
         if found.mount != mount || keep.contains(&found.id) {
             return Err(busy());
         }
-        if found.kind == Kind::Directory {
+        if found.kind == FileKind::Directory {
             open_up(here, &next, found.mode);
             descent.enter(&next)?;
             pending.push(descent.here()?.names()?);

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::fs::{Handle, Kind, uninterrupted};
+use crate::fs::{FileKind, Handle, uninterrupted};
 
 /// `f_type` of filesystems; that of ext is of ext2, ext3 and ext4.
 pub(crate) const BCACHEFS_MAGIC: u64 = 0xca45_1a4e;
@@ -54,8 +54,8 @@ pub(crate) fn names_in_root(root: &Handle) -> io::Result<Vec<Vec<u8>>> {
 
 /// The name in this directory that belongs to the filesystem, if it is an ext filesystem's root.
 pub(crate) fn lost_and_found(root: &Handle) -> io::Result<Option<Vec<u8>>> {
-    let is_there =
-        is_ext_root(root)? && root.find(LOST_AND_FOUND)?.is_some_and(|found| found.kind == Kind::Directory);
+    let is_there = is_ext_root(root)?
+        && root.find(LOST_AND_FOUND)?.is_some_and(|found| found.kind == FileKind::Directory);
     Ok(is_there.then(|| LOST_AND_FOUND.to_vec()))
 }
 

@@ -23,8 +23,9 @@ impl FileId {
     }
 }
 
+/// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FileKind {
     File,
     Directory,
     Symlink,
@@ -36,7 +37,7 @@ pub(crate) enum Kind {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stat {
-    pub(crate) kind: Kind,
+    pub(crate) kind: FileKind,
     /// The lower twelve bits: permissions, setuid, setgid, sticky.
     pub(crate) mode: u32,
     pub(crate) uid: u32,
@@ -55,6 +56,13 @@ pub(crate) struct Stat {
     pub(crate) mount: Option<u64>,
 }
 
+impl Stat {
+    /// Of what is at `path` itself, be it a symbolic link.
+    pub(crate) fn of_path(path: &Path) -> io::Result<Self> {
+        stat(CWD, path.as_os_str().as_bytes(), AtFlags::SYMLINK_NOFOLLOW)
+    }
+}
+
 /// Of `name` in `dir`, itself and not what it links to.
 pub(crate) fn stat_at(dir: impl AsFd, name: &[u8]) -> io::Result<Stat> {
     stat(dir, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)
@@ -70,13 +78,13 @@ fn stat(dir: impl AsFd, name: &[u8], flags: AtFlags) -> io::Result<Stat> {
     let found = rustix::fs::statx(dir, name, flags, wanted)?;
     let mode = u32::from(found.stx_mode);
     let kind = match mode & 0o170_000 {
-        0o100_000 => Kind::File,
-        0o040_000 => Kind::Directory,
-        0o120_000 => Kind::Symlink,
-        0o010_000 => Kind::Fifo,
-        0o020_000 => Kind::CharDevice,
-        0o060_000 => Kind::BlockDevice,
-        0o140_000 => Kind::Socket,
+        0o100_000 => FileKind::File,
+        0o040_000 => FileKind::Directory,
+        0o120_000 => FileKind::Symlink,
+        0o010_000 => FileKind::Fifo,
+        0o020_000 => FileKind::CharDevice,
+        0o060_000 => FileKind::BlockDevice,
+        0o140_000 => FileKind::Socket,
         other => return Err(io::Error::other(format!("a file of unknown type {other:o}"))),
     };
     let has_born = found.stx_mask & StatxFlags::BTIME.bits() != 0;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use nix::errno::Errno;
 use xattr::FileExt;
 
-use crate::fs::Handle;
+use crate::fs::{Handle, has_errno};
 
 /// The two attributes that hold ACLs.
 pub(crate) const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
@@ -65,7 +65,7 @@ impl Handle {
             self.as_file().get_xattr(name)
         };
         match value {
-            Err(error) if is_unsupported(&error) => Ok(None),
+            Err(error) if has_errno(&error, &[Errno::EOPNOTSUPP]) => Ok(None),
             other => other,
         }
     }
@@ -96,7 +96,7 @@ impl Handle {
             }
         );
         match removed {
-            Err(error) if is_unsupported(&error) || is(&error, Errno::ENODATA) => Ok(()),
+            Err(error) if has_errno(&error, &[Errno::EOPNOTSUPP, Errno::ENODATA]) => Ok(()),
             other => other,
         }
     }
@@ -106,13 +106,4 @@ impl Handle {
         self.remove_xattr(ACL_ACCESS)?;
         self.remove_xattr(ACL_DEFAULT)
     }
-}
-
-fn is_unsupported(error: &io::Error) -> bool {
-    is(error, Errno::EOPNOTSUPP)
-}
-
-/// Whether the system's reason was `errno`.
-pub(crate) fn is(error: &io::Error, errno: Errno) -> bool {
-    error.raw_os_error() == Some(errno as i32)
 }

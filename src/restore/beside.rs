@@ -6,7 +6,7 @@ use std::io;
 use crate::archive::open::Reader;
 use crate::error::{Context, Error, Result};
 use crate::fs::lock::{self, Mode};
-use crate::fs::{Handle, Kind, StoreFile};
+use crate::fs::{FileKind, Handle, StoreFile};
 use crate::name::Shown;
 use crate::observer::Run;
 use crate::restore::overwrite::{Source, write};
@@ -130,7 +130,7 @@ fn remove_beside(parent: &Handle, name: &[u8]) -> io::Result<()> {
 
 /// The regular file of this name, locked; `None` where there is none, or it cannot be locked.
 fn lock_file(parent: &Handle, name: &[u8], mode: Mode) -> io::Result<Option<Handle>> {
-    if parent.find(name)?.is_none_or(|stat| stat.kind != Kind::File) {
+    if parent.find(name)?.is_none_or(|stat| stat.kind != FileKind::File) {
         return Ok(None);
     }
     Ok(parent.file(name).ok().filter(|file| lock::take(file, mode).unwrap_or(false)))

@@ -9,8 +9,7 @@ use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
 use crate::error::{Context, Result};
 use crate::fs::handle::{join, parent_and_name, path as as_path};
-use crate::fs::xattrs::is;
-use crate::fs::{Descent, Handle, Kind as FileKind, Stat, space};
+use crate::fs::{Descent, Handle, FileKind, Stat, has_errno, space};
 use crate::report::{Change, ChangeKind};
 use crate::restore::pins::Pins;
 use crate::restore::survey::{is_asked_for, walk};
@@ -87,11 +86,7 @@ fn find(descent: &mut Descent, path: &[u8]) -> io::Result<Option<Stat>> {
     match descent.go_to(parent) {
         Ok(parent) => parent.find(name),
         // It is missing, or no directory.
-        Err(error)
-            if [Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP].iter().any(|&errno| is(&error, errno)) =>
-        {
-            Ok(None)
-        }
+        Err(error) if has_errno(&error, &[Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP]) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -13,8 +13,7 @@ use crate::archive::open::Reader;
 use crate::archive::walk::{Step, Walk};
 use crate::error::{Context, Error, Result, reason};
 use crate::fs::handle::{join, parent_and_name};
-use crate::fs::xattrs::is;
-use crate::fs::{Descent, Handle, Kind as FileKind};
+use crate::fs::{Descent, FileKind, Handle, has_errno};
 use crate::name::Shown;
 use crate::observer::Run;
 use crate::restore::crew::{Crew, Left};
@@ -194,7 +193,7 @@ impl<'a> Extractor<'a> {
         for directory in parent.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
             let here = self.descent.here().context("open", &full)?;
             match here.make_directory(directory, 0o700) {
-                Err(error) if is(&error, Errno::EEXIST) => {}
+                Err(error) if has_errno(&error, &[Errno::EEXIST]) => {}
                 made => made.context("create", &full)?,
             }
             self.descent.enter(directory).context("open", &full)?;
@@ -226,7 +225,7 @@ impl<'a> Extractor<'a> {
         if !path.is_empty() {
             let here = self.descent.here().context("open", &full)?;
             match here.make_directory(name, 0o700) {
-                Err(error) if stays && is(&error, Errno::EEXIST) => {}
+                Err(error) if stays && has_errno(&error, &[Errno::EEXIST]) => {}
                 made => made.context("create", &full)?,
             }
             self.descent.enter(name).context("open", &full)?;
@@ -292,7 +291,7 @@ impl<'a> Extractor<'a> {
             _ => here.make_node(name, FileKind::Fifo, (0, 0)),
         };
         match made {
-            Err(error) if is(&error, Errno::EPERM) && member.kind != Kind::Symlink => {
+            Err(error) if has_errno(&error, &[Errno::EPERM]) && member.kind != Kind::Symlink => {
                 self.skipped.insert(item.path.to_vec());
                 let reason = "left out, because making it is not permitted (a device needs CAP_MKNOD)";
                 return crew.warn(&full, reason, warnings);
@@ -336,7 +335,7 @@ pub(super) fn blame(error: Error, reader: &Reader, start: u64, name: &[u8]) -> E
     const ITS_FAULT: [Errno; 5] =
         [Errno::EEXIST, Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP, Errno::ENAMETOOLONG];
     match error {
-        Error::Io { source, .. } if ITS_FAULT.iter().any(|&errno| is(&source, errno)) => Error::Damaged {
+        Error::Io { source, .. } if has_errno(&source, &ITS_FAULT) => Error::Damaged {
             archive: reader.name().clone(),
             offset: start,
             reason: format!("{} cannot be made: {}", Shown::from(name), reason(&source)),

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::error::{Context, Error, Result};
 use crate::fs::handle::join;
-use crate::fs::{Handle, Kind, StoreFile, remove};
+use crate::fs::{FileKind, Handle, StoreFile, remove};
 use crate::observer::Phase;
 use crate::restore::Job;
 use crate::restore::extract::Extractor;
@@ -156,8 +156,10 @@ fn clear_directory(
             // It keeps its own where the snapshot has none for it.
             below.set_mtime(mtime).context("put back the time of", &full)?;
         } else {
-            let is_directory =
-                here.find(&name).context("look at", &full)?.is_some_and(|stat| stat.kind == Kind::Directory);
+            let is_directory = here
+                .find(&name)
+                .context("look at", &full)?
+                .is_some_and(|stat| stat.kind == FileKind::Directory);
             let removed = remove::remove_tree(here, &name, &dir.in_use);
             // Of a directory, some may be gone even so.
             *cleared |= removed.is_ok() || is_directory;

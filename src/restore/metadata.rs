@@ -11,8 +11,8 @@ use crate::archive::decode::Head;
 use crate::archive::entry::Entry;
 use crate::error::{Context, Error, Result, reason};
 use crate::fs::ids::Namespace;
-use crate::fs::xattrs::{ACL_ACCESS, ACL_DEFAULT, Xattr, is};
-use crate::fs::{Handle, Kind, acl};
+use crate::fs::xattrs::{ACL_ACCESS, ACL_DEFAULT, Xattr};
+use crate::fs::{FileKind, Handle, acl, has_errno};
 use crate::name::Shown;
 use crate::time::Time;
 
@@ -93,7 +93,7 @@ impl Metadata {
         let (user, other): (Vec<&Xattr>, Vec<&Xattr>) =
             self.xattrs.iter().partition(|(name, _)| name.starts_with(b"user."));
         set_xattrs(handle, &user, path, warn)?;
-        if before.kind != Kind::Symlink {
+        if before.kind != FileKind::Symlink {
             handle.set_mode(self.mode).context("set the mode of", path)?;
         }
         set_xattrs(handle, &other, path, warn)?;
@@ -165,7 +165,7 @@ impl Metadata {
         warn: &mut dyn FnMut(String) -> Result<()>,
     ) -> Result<()> {
         let stat = handle.stat().context("look at", path)?;
-        if stat.kind != Kind::Symlink && stat.mode != self.mode {
+        if stat.kind != FileKind::Symlink && stat.mode != self.mode {
             warn(format!("its mode became {:04o} instead of {:04o}", stat.mode, self.mode))?;
         }
         if self.owner.is_some_and(|owner| owner != (stat.uid, stat.gid)) {
@@ -224,12 +224,14 @@ fn failed(action: &'static str, path: &dyn Fn() -> Vec<u8>, source: io::Error) -
 
 fn owner_refused(path: &[u8], (uid, gid): (u32, u32), source: io::Error) -> Error {
     let path = Shown::from(path);
-    if is(&source, Errno::EPERM) {
+    if has_errno(&source, &[Errno::EPERM]) {
         let hint =
             "run as root (in docker with CAP_CHOWN), or leave owners as they are with --no-owner".to_owned();
         return Error::IoHint { action: "set the owner of", path, source, hint };
     }
-    if is(&source, Errno::EINVAL) && Namespace::of_this_process().is_ok_and(|here| !here.maps(uid, gid)) {
+    if has_errno(&source, &[Errno::EINVAL])
+        && Namespace::of_this_process().is_ok_and(|here| !here.maps(uid, gid))
+    {
         let hint = format!(
             "{uid}:{gid} is not mapped in this user namespace: run with `docker run --userns=host`, or leave owners as \
              they are with --no-owner"
@@ -276,7 +278,7 @@ fn cannot_set(
         Errno::ERANGE,
         Errno::EINVAL,
     ];
-    if CANNOT.iter().any(|&errno| is(&source, errno)) {
+    if has_errno(&source, &CANNOT) {
         return warn(format!(
             "cannot {what} its extended attribute {}: {}",
             Shown::from(name),

@@ -6,7 +6,7 @@ use std::io;
 
 use crate::error::{Context, Result};
 use crate::fs::handle::{join, parent_and_name};
-use crate::fs::{Descent, Handle, Kind};
+use crate::fs::{Descent, FileKind, Handle};
 
 #[derive(Debug)]
 pub(super) struct Moves<'a> {
@@ -70,7 +70,7 @@ fn rename_read_only(
     error: io::Error,
 ) -> io::Result<()> {
     let stat = source.stat_name(name)?;
-    if stat.kind != Kind::Directory || stat.mode & 0o200 != 0 {
+    if stat.kind != FileKind::Directory || stat.mode & 0o200 != 0 {
         return Err(error);
     }
     let node = source.node(name)?;

@@ -8,7 +8,7 @@ use crate::archive::content::Content;
 use crate::archive::open::Reader;
 use crate::archive::walk::Member;
 use crate::error::{Context, Error, Result};
-use crate::fs::{Kind, StoreFile};
+use crate::fs::{FileKind, StoreFile};
 use crate::name::Shown;
 use crate::observer::Run;
 use crate::restore::content::{Room, write_content};
@@ -45,7 +45,7 @@ impl FileTarget {
         let opened = self.parent.file_for_update(&self.name);
         let file = StoreFile::new(opened.map_err(|source| self.refused(source))?);
         let stat = file.stat().context("look at", &self.path)?;
-        if stat.kind != Kind::File {
+        if stat.kind != FileKind::File {
             return Err(Error::Volume {
                 action: "restore",
                 volume: Shown::from(&self.path),

@@ -215,7 +215,7 @@ impl Survey {
             if dir.pins.holds(found.path) {
                 let now = dir.kind_of(found.path)?;
                 let same = match now {
-                    Some(crate::fs::Kind::Directory) => kind == Kind::Directory,
+                    Some(crate::fs::FileKind::Directory) => kind == Kind::Directory,
                     Some(_) => kind == Kind::File,
                     None => true,
                 };

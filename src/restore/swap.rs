@@ -11,7 +11,7 @@ use std::io;
 
 use crate::error::{Context, Error, Result};
 use crate::fs::handle::{join, parent_and_name};
-use crate::fs::{Descent, FileId, Handle, Kind, StoreFile, remove};
+use crate::fs::{Descent, FileId, FileKind, Handle, StoreFile, remove};
 use crate::name::Shown;
 use crate::restore::journal;
 use crate::restore::metadata::Metadata;
@@ -292,7 +292,7 @@ impl Planner<'_> {
         let new = match new_parent {
             None => None,
             Some(parent) => match parent.find(name).context("look at", &full)?.map(|stat| stat.kind) {
-                Some(Kind::Directory) => Some(parent.directory(name).context("open", &full)?),
+                Some(FileKind::Directory) => Some(parent.directory(name).context("open", &full)?),
                 _ => return Err(in_the_way(&full)),
             },
         };

@@ -6,8 +6,7 @@ use std::path::Path;
 
 use crate::error::{Context, Error, Result};
 use crate::fs::handle::{join, parent_and_name};
-use crate::fs::xattrs::is;
-use crate::fs::{Descent, FileId, Handle, Kind, StoreFile, space};
+use crate::fs::{Descent, FileId, FileKind, Handle, StoreFile, has_errno, space};
 use crate::name::Shown;
 use crate::observer::Run;
 use crate::restore::pins::Pins;
@@ -170,7 +169,7 @@ impl DirTarget {
     }
 
     /// What lies at `path` now.
-    pub(super) fn kind_of(&self, path: &[u8]) -> Result<Option<Kind>> {
+    pub(super) fn kind_of(&self, path: &[u8]) -> Result<Option<FileKind>> {
         let found = self.root.duplicate().and_then(|root| Descent::new(root).find(path));
         Ok(found.context("look at", &join(&self.path, path))?.map(|stat| stat.kind))
     }
@@ -282,7 +281,7 @@ impl Into {
             }
             handle = handle.directory(name).map_err(|source| {
                 let path = Shown::from(&full);
-                if is(&source, nix::errno::Errno::ELOOP) || is(&source, nix::errno::Errno::ENOTDIR) {
+                if has_errno(&source, &[nix::errno::Errno::ELOOP, nix::errno::Errno::ENOTDIR]) {
                     let hint = "something that is no directory is in the way: name another one with --into"
                         .to_owned();
                     return Error::IoHint { action: "restore to", path, source, hint };
@@ -323,7 +322,7 @@ pub(super) fn holds_something(target: &[u8]) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         found => found.context("open", target)?,
     };
-    if found.stat().context("look at", target)?.kind != Kind::Directory {
+    if found.stat().context("look at", target)?.kind != FileKind::Directory {
         return Ok(true);
     }
     let directory = Handle::open_directory(crate::fs::handle::path(target)).context("open", target)?;
@@ -354,7 +353,7 @@ impl FileTarget {
         let (parent, name) = parent_and_name(relative);
         let path = into.full(relative);
         let parent = into.directory(parent)?;
-        if parent.find(name).context("look at", &path)?.is_some_and(|stat| stat.kind == Kind::Directory) {
+        if parent.find(name).context("look at", &path)?.is_some_and(|stat| stat.kind == FileKind::Directory) {
             return Err(Error::Volume {
                 action: "restore to",
                 volume: Shown::from(&path),
