@@ -12,12 +12,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::document::{Document, Place};
-pub use self::exclude::Exclude;
-use self::origin::{File, Origin, quote};
-pub use self::paths::Volume;
+use crate::config::document::read::{Document, Item};
+pub use crate::config::exclude::Exclude;
+use crate::config::origin::{ConfigFile, Origin};
+pub use crate::config::paths::Volume;
 use crate::error::{Error, Result};
 use crate::fs::FileId;
+use crate::name::quote;
 use crate::yaml::quoted;
 
 /// What is backed up or restored, and where in the archive it lives.
@@ -69,9 +70,9 @@ impl Config {
     pub fn load(path: &Path, explicit: bool, overrides: &Overrides, need: Need) -> Result<Config> {
         let Overrides { prefix, volumes } = overrides;
         let optional = !explicit && prefix.is_some() && (need == Need::VolumesOrAll || !volumes.is_empty());
-        let (document, origin, file) = match File::read(path) {
+        let (document, origin, file) = match ConfigFile::read(path) {
             Ok(file) => (
-                Document::parse(&file.text).map_err(|(line, reason)| file.refuse(line, reason))?,
+                Document::parse(&file.text).map_err(|bad| file.refuse(bad.line, bad.reason))?,
                 Origin::File(Arc::new(file)),
                 Some(path.to_owned()),
             ),
@@ -86,12 +87,12 @@ impl Config {
             (None, None) => {
                 let reason =
                     "`prefix` is missing: write `prefix: NAME`, or `prefix: \"\"` for the archive's root";
-                return Err(origin.refuse(Place::Document, reason));
+                return Err(origin.refuse(Item::Document, reason));
             }
         };
         let patterns = document.exclude.unwrap_or_default();
-        let exclude = Exclude::compile(patterns)
-            .map_err(|(index, reason)| origin.refuse(Place::Pattern(index), reason))?;
+        let exclude =
+            Exclude::compile(patterns).map_err(|bad| origin.refuse(Item::Pattern(bad.index), bad.reason))?;
         let (volumes, volumes_origin) = match document.volumes {
             _ if !volumes.is_empty() => (volumes.clone(), Origin::Named("--volume")),
             listed => (listed.unwrap_or_default(), origin),
@@ -122,11 +123,11 @@ impl Config {
         exclude: Exclude,
         need: Need,
     ) -> Result<Config> {
-        let prefix = paths::prefix(&prefix).map_err(|reason| prefix_origin.refuse(Place::Prefix, reason))?;
+        let prefix = paths::prefix(&prefix).map_err(|reason| prefix_origin.refuse(Item::Prefix, reason))?;
         let mut known = HashSet::new();
         let mut volumes = Vec::with_capacity(paths.len());
         for (index, path) in paths.iter().enumerate() {
-            let refuse = |reason| volumes_origin.refuse(Place::Volume(index), reason);
+            let refuse = |reason| volumes_origin.refuse(Item::Volume(index), reason);
             let volume = Volume::parse(path, &prefix).map_err(refuse)?;
             if !known.insert(volume.clone()) {
                 return Err(refuse(format!("{} is there twice: keep one", quote(path))));
@@ -135,7 +136,7 @@ impl Config {
         }
         if volumes.is_empty() && need == Need::Volumes {
             let reason = "there are no volumes: list their paths, as in `volumes: [/data]`";
-            return Err(volumes_origin.refuse(Place::Document, reason));
+            return Err(volumes_origin.refuse(Item::Document, reason));
         }
         Ok(Config { prefix, volumes, exclude, file: None, volumes_origin })
     }

@@ -53,6 +53,21 @@ impl fmt::Debug for Shown {
     }
 }
 
+/// A value from outside, as a reason shows it.
+pub(crate) fn quote(value: &str) -> String {
+    format!("`{}`", Shown::from(abridged(value).as_str()))
+}
+
+/// The two ends of a text that is too long to be shown: a value can be as long as a file.
+pub(crate) fn abridged(text: &str) -> String {
+    let head = text.char_indices().nth(150).map(|(at, _)| at);
+    let tail = text.char_indices().nth_back(149).map(|(at, _)| at);
+    match (head, tail) {
+        (Some(head), Some(tail)) if head < tail => format!("{}…{}", &text[..head], &text[tail..]),
+        _ => text.to_owned(),
+    }
+}
+
 /// A name for JSON: UTF-8 as it is, a backslash as `\\`, a byte that is no UTF-8 as `\xNN`. Reading these two
 /// escapes gives back the very bytes. (JSON's own escapes come on top, and are undone by its parser.)
 pub fn json(name: &[u8]) -> String {

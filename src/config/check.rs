@@ -3,17 +3,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::document::Place;
-use super::origin::quote;
-use super::{Config, Volume};
+use crate::config::document::read::Item;
+use crate::config::{Config, Volume};
 use crate::error::{Context as _, Result, reason};
+use crate::fs::by_path::canonical;
 use crate::fs::mounts::{self, MOUNTINFO, mount_points};
-use crate::name::Shown;
+use crate::fs::{FileId, FileKind, Stat};
+use crate::name::{Shown, quote};
 use crate::volume::VolumeType;
 
 impl Config {
@@ -27,65 +26,73 @@ impl Config {
     pub fn check_volumes(&self) -> Result<Vec<VolumeType>> {
         let mut kinds = Vec::with_capacity(self.volumes.len());
         let mut known = HashMap::new();
-        let mut canonical = HashMap::new();
+        let mut paths = HashMap::new();
         for (index, volume) in self.volumes.iter().enumerate() {
-            let refuse = |reason| self.volumes_origin.refuse(Place::Volume(index), reason);
-            let (kind, metadata, path) = look(volume).map_err(refuse)?;
-            if let Some(first) = known.insert((metadata.dev(), metadata.ino()), volume) {
+            let refuse = |reason| self.volumes_origin.refuse(Item::Volume(index), reason);
+            let Looked { kind, id, path } = look(volume).map_err(refuse)?;
+            if let Some(first) = known.insert(id, volume) {
                 let (this, first) = (quote(volume.path()), quote(first.path()));
                 return Err(refuse(format!("{this} and {first} are the same {}: keep one", kind.name())));
             }
             kinds.push(kind);
-            canonical.insert(path, index);
+            paths.insert(path, index);
         }
-        self.check_nesting(&canonical)?;
+        self.check_nesting(&paths)?;
         Ok(kinds)
     }
 
-    /// `canonical` has the path of each volume without symbolic links, and its index.
-    fn check_nesting(&self, canonical: &HashMap<PathBuf, usize>) -> Result<()> {
-        if canonical.len() < 2 {
+    /// `volumes` has the path of each volume without symbolic links, and its index.
+    fn check_nesting(&self, volumes: &HashMap<PathBuf, usize>) -> Result<()> {
+        if volumes.len() < 2 {
             return Ok(());
         }
-        let nested = canonical.iter().filter_map(|(path, &inner)| {
-            let outer = path.ancestors().skip(1).find_map(|parent| canonical.get(parent))?;
+        let nested = volumes.iter().filter_map(|(path, &inner)| {
+            let outer = path.ancestors().skip(1).find_map(|parent| volumes.get(parent))?;
             Some((inner, *outer, path))
         });
         let mut nested: Vec<_> = nested.collect();
         if nested.is_empty() {
-            return self.check_sharing(canonical);
+            return self.check_sharing(volumes);
         }
         nested.sort();
         let points = mount_points().context("read", Path::new(MOUNTINFO))?;
         let points: HashSet<PathBuf> =
             points.into_iter().map(|point| OsString::from_vec(point).into()).collect();
         match nested.into_iter().find(|(_, _, path)| !points.contains(*path)) {
-            None => self.check_sharing(canonical),
+            None => self.check_sharing(volumes),
             Some((inner, outer, _)) => {
                 let (this, outer) = (quote(self.volumes[inner].path()), quote(self.volumes[outer].path()));
                 let reason =
                     format!("{this} is inside {outer} and not a mount of its own: remove one of the two");
-                Err(self.volumes_origin.refuse(Place::Volume(inner), reason))
+                Err(self.volumes_origin.refuse(Item::Volume(inner), reason))
             }
         }
     }
 
     /// A part of a volume may be mounted a second time, as another one. A restore would move it away with the one, and
     /// remove what it has just put into the other.
-    fn check_sharing(&self, canonical: &HashMap<PathBuf, usize>) -> Result<()> {
+    fn check_sharing(&self, volumes: &HashMap<PathBuf, usize>) -> Result<()> {
         let (paths, indices): (Vec<&Path>, Vec<usize>) =
-            canonical.iter().map(|(path, &index)| (path.as_path(), index)).unzip();
+            volumes.iter().map(|(path, &index)| (path.as_path(), index)).unzip();
         let shared = mounts::shared(&paths).context("read", Path::new(MOUNTINFO))?;
         let Some((inner, outer, path)) = shared else { return Ok(()) };
         let volume = |at: usize| quote(self.volumes[indices[at]].path());
         let (this, outer, path) = (volume(inner), volume(outer), Shown::from(path.as_path()));
         let reason = format!("{this} is {path} in {outer}, mounted a second time: remove one of the two");
-        Err(self.volumes_origin.refuse(Place::Volume(indices[inner]), reason))
+        Err(self.volumes_origin.refuse(Item::Volume(indices[inner]), reason))
     }
 }
 
-/// What a volume is, and its path without symbolic links; an error is the reason why it cannot be a volume.
-fn look(volume: &Volume) -> Result<(VolumeType, Metadata, PathBuf), String> {
+/// What a volume is on disk.
+struct Looked {
+    kind: VolumeType,
+    id: FileId,
+    /// Without symbolic links.
+    path: PathBuf,
+}
+
+/// Looks at a volume; an error is the reason why it cannot be one.
+fn look(volume: &Volume) -> Result<Looked, String> {
     let path = Path::new(volume.path());
     let shown = quote(volume.path());
     let unreachable = |error: std::io::Error| {
@@ -96,23 +103,23 @@ fn look(volume: &Volume) -> Result<(VolumeType, Metadata, PathBuf), String> {
             format!("{shown}: {reason}: give a path that can be reached here")
         }
     };
-    let metadata = path.symlink_metadata().map_err(unreachable)?;
-    let kind = match metadata.file_type() {
-        kind if kind.is_dir() => VolumeType::Dir,
-        kind if kind.is_file() => VolumeType::File,
-        kind if kind.is_symlink() => {
+    let stat = Stat::of_path(path).map_err(unreachable)?;
+    let kind = match stat.kind {
+        FileKind::Directory => VolumeType::Dir,
+        FileKind::File => VolumeType::File,
+        FileKind::Symlink => {
             return Err(format!("{shown} is a symbolic link: give the path it leads to"));
         }
         _ => {
             return Err(format!("{shown} is neither a directory nor a regular file: give one of these"));
         }
     };
-    let canonical = fs::canonicalize(path).map_err(unreachable)?;
-    Ok((kind, metadata, canonical))
+    Ok(Looked { kind, id: stat.id, path: canonical(path).map_err(unreachable)? })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 

@@ -1,71 +1,59 @@
 //! The YAML of a configuration file. Types are checked here, and every value can be found again: the parser tells
 //! lines only with errors, so to learn the line of a value is to read the document once more and fail there.
 
-mod read;
+pub(super) mod read;
 
 use serde::Deserialize as _;
 use serde::de::{DeserializeSeed as _, IgnoredAny};
 use serde_yaml::Deserializer as Yaml;
 
-use self::read::Root;
-use super::origin::abridged;
+use crate::config::document::read::{Document, Item, Root};
+use crate::name::abridged;
 use crate::yaml::hostile;
 
-/// What a configuration file says, its types checked and no more.
-#[derive(Debug, Default)]
-pub(super) struct Document {
-    pub(super) prefix: Option<String>,
-    pub(super) volumes: Option<Vec<String>>,
-    pub(super) exclude: Option<Vec<String>>,
-}
-
-/// A value in a document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    Document,
-    Prefix,
-    Volumes,
-    Volume(usize),
-    Exclude,
-    Pattern(usize),
+/// Why a document cannot be used.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// Where there is one.
+    pub(super) line: Option<usize>,
+    pub(super) reason: String,
 }
 
 impl Document {
-    /// Reads a document; an error is the line, where there is one, and the reason.
-    pub(super) fn parse(text: &str) -> Result<Document, (Option<usize>, String)> {
+    pub(super) fn parse(text: &str) -> Result<Document, Refusal> {
         if let Some((line, reason)) = hostile(text) {
-            return Err((Some(line), reason.to_owned()));
+            return Err(Refusal { line: Some(line), reason: reason.to_owned() });
         }
         for document in Yaml::from_str(text).take(2) {
             IgnoredAny::deserialize(document).map_err(|error| {
-                let (line, reason) = located(&error);
+                let Refusal { line, reason } = located(&error);
                 let hint = "a value that begins with a special character needs quotes";
-                (line, format!("it is not YAML: {reason} ({hint})"))
+                Refusal { line, reason: format!("it is not YAML: {reason} ({hint})") }
             })?;
         }
         if let Some(second) = Yaml::from_str(text).nth(1) {
-            return Err((line_in(second, Place::Document), "a second document begins: keep one".to_owned()));
+            let reason = "a second document begins: keep one".to_owned();
+            return Err(Refusal { line: line_in(second, Item::Document), reason });
         }
         Root { stop: None }.deserialize(Yaml::from_str(text)).map_err(|error| located(&error))
     }
 }
 
-/// The line of what stands at `place`.
-pub(super) fn line_of(text: &str, place: Place) -> Option<usize> {
-    line_in(Yaml::from_str(text), place)
+pub(super) fn line_of(text: &str, item: Item) -> Option<usize> {
+    line_in(Yaml::from_str(text), item)
 }
 
-fn line_in(document: Yaml<'_>, place: Place) -> Option<usize> {
-    let error = Root { stop: Some(place) }.deserialize(document).err()?;
+fn line_in(document: Yaml<'_>, item: Item) -> Option<usize> {
+    let error = Root { stop: Some(item) }.deserialize(document).err()?;
     Some(error.location()?.line())
 }
 
-/// The line of an error, and its message without that.
-fn located(error: &serde_yaml::Error) -> (Option<usize>, String) {
+/// What the parser says, without the position that its message ends with.
+fn located(error: &serde_yaml::Error) -> Refusal {
     let reason = error.to_string();
-    let Some(location) = error.location() else { return (None, reason) };
+    let Some(location) = error.location() else { return Refusal { line: None, reason } };
     let position = format!(" at line {} column {}", location.line(), location.column());
-    (Some(location.line()), abridged(&reason.replacen(&position, "", 1)))
+    Refusal { line: Some(location.line()), reason: abridged(&reason.replacen(&position, "", 1)) }
 }
 
 #[cfg(test)]
@@ -74,7 +62,7 @@ mod tests {
 
     #[track_caller]
     fn refused(text: &str, line: impl Into<Option<usize>>, reason: &str) {
-        let (found, found_reason) = Document::parse(text).unwrap_err();
+        let Refusal { line: found, reason: found_reason } = Document::parse(text).unwrap_err();
         assert!(found_reason.contains(reason), "{text:?}: {found_reason}");
         assert_eq!(found, line.into(), "{text:?}: {found_reason}");
     }
@@ -92,17 +80,11 @@ mod tests {
     #[test]
     fn the_line_of_every_value_is_known() {
         let text = "# c\n\nprefix: a\nvolumes:\n\n  - /a\n  - /b\nexclude: [x,\n  y]\n";
-        let lines = [
-            Place::Document,
-            Place::Prefix,
-            Place::Volumes,
-            Place::Volume(1),
-            Place::Exclude,
-            Place::Pattern(1),
-        ]
-        .map(|place| line_of(text, place));
+        let lines =
+            [Item::Document, Item::Prefix, Item::Volumes, Item::Volume(1), Item::Exclude, Item::Pattern(1)]
+                .map(|item| line_of(text, item));
         assert_eq!(lines, [Some(3), Some(3), Some(6), Some(7), Some(8), Some(9)]);
-        assert_eq!(line_of(text, Place::Volume(2)), None);
+        assert_eq!(line_of(text, Item::Volume(2)), None);
     }
 
     #[test]
@@ -137,7 +119,7 @@ mod tests {
     #[test]
     fn what_is_not_one_document_is_refused() {
         for empty in ["", "\n\n", "# a\n", "---\n", "---\n...\n", "~\n", "null\n"] {
-            assert!(Document::parse(empty).unwrap_err().1.contains("it is empty"), "{empty:?}");
+            assert!(Document::parse(empty).unwrap_err().reason.contains("it is empty"), "{empty:?}");
         }
         refused("prefix: a\n---\nvolumes: []\n", 3, "a second document begins");
         refused("prefix: a\n---\n", 3, "a second document begins");

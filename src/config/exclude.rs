@@ -4,9 +4,9 @@
 mod class;
 mod wildmatch;
 
-use self::wildmatch::Glob;
+use crate::config::exclude::wildmatch::Glob;
 use crate::error::{Error, Result};
-use crate::name::Shown;
+use crate::name::{Shown, quote};
 
 /// Patterns of paths inside a volume; the last that matches decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +26,13 @@ struct Rule {
     whole_path: bool,
 }
 
+/// A pattern that can match nothing.
+#[derive(Debug)]
+pub(super) struct BadPattern {
+    pub(super) index: usize,
+    pub(super) reason: String,
+}
+
 impl Exclude {
     /// Reads patterns, in their order.
     ///
@@ -33,19 +40,19 @@ impl Exclude {
     /// [`Error::Config`]: one of them can match nothing.
     pub fn parse<S: Into<String>>(patterns: impl IntoIterator<Item = S>) -> Result<Exclude> {
         let patterns = patterns.into_iter().map(Into::into).collect();
-        Exclude::compile(patterns).map_err(|(_, reason)| Error::Config {
+        Exclude::compile(patterns).map_err(|bad| Error::Config {
             origin: Shown::from("exclude"),
             line: None,
-            reason,
+            reason: bad.reason,
         })
     }
 
-    /// The same; an error is the index of the pattern, and the reason.
-    pub(super) fn compile(patterns: Vec<String>) -> Result<Exclude, (usize, String)> {
+    pub(super) fn compile(patterns: Vec<String>) -> Result<Exclude, BadPattern> {
         let rules = patterns.iter().enumerate().filter_map(|(index, pattern)| {
             let rule = Rule::parse(pattern).transpose()?;
             Some(rule.map_err(|reason| {
-                (index, format!("the pattern {} matches nothing: {reason}", super::quote(pattern)))
+                let reason = format!("the pattern {} matches nothing: {reason}", quote(pattern));
+                BadPattern { index, reason }
             }))
         });
         Ok(Exclude { rules: rules.collect::<Result<_, _>>()?, patterns })

@@ -1,39 +1,38 @@
 //! Where configuration was written, so that a refusal can name the file and the line.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 
-use super::document::{Place, line_of};
+use crate::config::document::line_of;
+use crate::config::document::read::Item;
 use crate::error::{Context as _, Error, Result};
+use crate::fs::{FileKind, Handle, StoreFile};
 use crate::name::Shown;
 
-const MAX_LEN: u64 = 1 << 20;
+const MAX_LEN: usize = 1 << 20;
 
 /// A configuration file, or the name of a flag or parameter.
 #[derive(Clone)]
 pub(super) enum Origin {
-    File(Arc<File>),
+    File(Arc<ConfigFile>),
     Named(&'static str),
 }
 
 /// A configuration file, read.
-pub(super) struct File {
+pub(super) struct ConfigFile {
     path: Shown,
     pub(super) text: String,
 }
 
 impl Origin {
-    /// The error that what stands at `place` cannot be used.
-    pub(super) fn refuse(&self, place: Place, reason: impl fmt::Display) -> Error {
+    /// The error that `item` cannot be used.
+    pub(super) fn refuse(&self, item: Item, reason: impl fmt::Display) -> Error {
         match self {
-            Origin::File(file) => file.refuse(line_of(&file.text, place), reason),
+            Origin::File(file) => file.refuse(line_of(&file.text, item), reason),
             Origin::Named(name) => refuse(Shown::from(*name), None, reason),
         }
     }
@@ -48,32 +47,27 @@ impl fmt::Debug for Origin {
     }
 }
 
-impl File {
+impl ConfigFile {
     /// Reads the file at `path`, without waiting for the other end of a FIFO.
-    pub(super) fn read(path: &Path) -> Result<File> {
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
-            .open(path);
-        let file = opened.map_err(|source| hinted("open", path, source))?;
-        let metadata = file.metadata().context("read", path)?;
-        if metadata.is_dir() {
-            return Err(hinted("read", path, Errno::EISDIR.into()));
-        }
+    pub(super) fn read(path: &Path) -> Result<ConfigFile> {
+        let handle = Handle::open_linked(path).map_err(|source| hinted("open", path, source))?;
         let shown = Shown::from(path);
-        if !metadata.is_file() {
-            return Err(refuse(shown, None, "it is not a regular file: mount a file here"));
+        match handle.stat().context("read", path)?.kind {
+            FileKind::File => {}
+            FileKind::Directory => return Err(hinted("read", path, Errno::EISDIR.into())),
+            _ => return Err(refuse(shown, None, "it is not a regular file: mount a file here")),
         }
-        let mut bytes = Vec::new();
-        file.take(MAX_LEN + 1).read_to_end(&mut bytes).context("read", path)?;
-        if bytes.len() as u64 > MAX_LEN {
+        let mut bytes = vec![0; MAX_LEN + 1];
+        let length = StoreFile::new(handle).read_at(&mut bytes, 0).context("read", path)?;
+        if length > MAX_LEN {
             return Err(refuse(shown, None, "it is larger than 1 MiB: is this the configuration?"));
         }
+        bytes.truncate(length);
         match String::from_utf8(bytes) {
             Ok(text) => {
                 // Some editors begin a file with a byte order mark.
                 let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-                Ok(File { path: shown, text })
+                Ok(ConfigFile { path: shown, text })
             }
             Err(error) => {
                 let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -86,21 +80,6 @@ impl File {
     /// The error that something on `line` cannot be used.
     pub(super) fn refuse(&self, line: Option<usize>, reason: impl fmt::Display) -> Error {
         refuse(self.path.clone(), line, reason)
-    }
-}
-
-/// A value from outside, as a reason shows it.
-pub(super) fn quote(value: &str) -> String {
-    format!("`{}`", Shown::from(abridged(value).as_str()))
-}
-
-/// The two ends of a text that is too long to be shown: a value can be as long as a file.
-pub(super) fn abridged(text: &str) -> String {
-    let head = text.char_indices().nth(150).map(|(at, _)| at);
-    let tail = text.char_indices().nth_back(149).map(|(at, _)| at);
-    match (head, tail) {
-        (Some(head), Some(tail)) if head < tail => format!("{}…{}", &text[..head], &text[tail..]),
-        _ => text.to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Prefixes and the paths of volumes: normalised, so that they can be compared, and none that would take the
 //! name of something of our own in the archive or in a volume.
 
-use super::origin::quote;
+use crate::name::quote;
 use crate::volume;
 
 /// A path that is backed up and restored: a directory, or a single file.

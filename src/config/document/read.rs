@@ -1,16 +1,34 @@
-//! How the parser's events become a [`Document`]: types and keys are checked, so that every error has the line of
-//! what is wrong.
+//! How the parser's events become a [`Document`]: types and keys are checked here, so that every error has the line
+//! of what is wrong.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{Document, Place};
-use crate::config::origin::quote;
+use crate::name::quote;
+
+/// What a configuration file says, its types checked and no more.
+#[derive(Debug, Default)]
+pub(in crate::config) struct Document {
+    pub(in crate::config) prefix: Option<String>,
+    pub(in crate::config) volumes: Option<Vec<String>>,
+    pub(in crate::config) exclude: Option<Vec<String>>,
+}
+
+/// A value in a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum Item {
+    Document,
+    Prefix,
+    Volumes,
+    Volume(usize),
+    Exclude,
+    Pattern(usize),
+}
 
 /// Reads the document; fails on purpose at `stop`.
 pub(super) struct Root {
-    pub(super) stop: Option<Place>,
+    pub(super) stop: Option<Item>,
 }
 
 impl<'de> DeserializeSeed<'de> for Root {
@@ -30,14 +48,14 @@ impl<'de> Visitor<'de> for Root {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
         let Root { stop } = self;
-        stop_at(stop, Place::Document)?;
+        stop_at(stop, Item::Document)?;
         let mut document = Document::default();
         while let Some(key) = map.next_key_seed(Key(&document))? {
-            let list = |item| List { place: key, item, stop };
+            let list = |item| Items { place: key, item, stop };
             match key {
-                Place::Prefix => document.prefix = Some(map.next_value_seed(Text { place: key, stop })?),
-                Place::Volumes => document.volumes = Some(map.next_value_seed(list(Place::Volume))?),
-                _ => document.exclude = Some(map.next_value_seed(list(Place::Pattern))?),
+                Item::Prefix => document.prefix = Some(map.next_value_seed(ItemText { place: key, stop })?),
+                Item::Volumes => document.volumes = Some(map.next_value_seed(list(Item::Volume))?),
+                _ => document.exclude = Some(map.next_value_seed(list(Item::Pattern))?),
             }
         }
         Ok(document)
@@ -56,25 +74,25 @@ impl<'de> Visitor<'de> for Root {
 struct Key<'a>(&'a Document);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = Place;
+    type Value = Item;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Place, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Item, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl Visitor<'_> for Key<'_> {
-    type Value = Place;
+    type Value = Item;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key: `prefix`, `volumes` or `exclude`")
     }
 
-    fn visit_str<E: Error>(self, key: &str) -> Result<Place, E> {
+    fn visit_str<E: Error>(self, key: &str) -> Result<Item, E> {
         let (place, known) = match key {
-            "prefix" => (Place::Prefix, self.0.prefix.is_some()),
-            "volumes" => (Place::Volumes, self.0.volumes.is_some()),
-            "exclude" => (Place::Exclude, self.0.exclude.is_some()),
+            "prefix" => (Item::Prefix, self.0.prefix.is_some()),
+            "volumes" => (Item::Volumes, self.0.volumes.is_some()),
+            "exclude" => (Item::Exclude, self.0.exclude.is_some()),
             _ => {
                 let key = quote(key);
                 return Err(E::custom(format!(
@@ -86,12 +104,12 @@ impl Visitor<'_> for Key<'_> {
     }
 }
 
-struct Text {
-    place: Place,
-    stop: Option<Place>,
+struct ItemText {
+    place: Item,
+    stop: Option<Item>,
 }
 
-impl<'de> DeserializeSeed<'de> for Text {
+impl<'de> DeserializeSeed<'de> for ItemText {
     type Value = String;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
@@ -99,7 +117,7 @@ impl<'de> DeserializeSeed<'de> for Text {
     }
 }
 
-impl<'de> Visitor<'de> for Text {
+impl<'de> Visitor<'de> for ItemText {
     type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,19 +135,19 @@ impl<'de> Visitor<'de> for Text {
 
     fn visit_unit<E: Error>(self) -> Result<String, E> {
         Err(E::custom(match self.place {
-            Place::Prefix => "it has no value: to have none, write `prefix: \"\"`",
+            Item::Prefix => "it has no value: to have none, write `prefix: \"\"`",
             _ => "it has no value: write a string, or remove the item",
         }))
     }
 }
 
-struct List {
-    place: Place,
-    item: fn(usize) -> Place,
-    stop: Option<Place>,
+struct Items {
+    place: Item,
+    item: fn(usize) -> Item,
+    stop: Option<Item>,
 }
 
-impl<'de> DeserializeSeed<'de> for List {
+impl<'de> DeserializeSeed<'de> for Items {
     type Value = Vec<String>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -137,7 +155,7 @@ impl<'de> DeserializeSeed<'de> for List {
     }
 }
 
-impl<'de> Visitor<'de> for List {
+impl<'de> Visitor<'de> for Items {
     type Value = Vec<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,7 +166,7 @@ impl<'de> Visitor<'de> for List {
         stop_at(self.stop, self.place)?;
         let mut items = Vec::new();
         while let Some(item) =
-            list.next_element_seed(Text { place: (self.item)(items.len()), stop: self.stop })?
+            list.next_element_seed(ItemText { place: (self.item)(items.len()), stop: self.stop })?
         {
             items.push(item);
         }
@@ -160,6 +178,6 @@ impl<'de> Visitor<'de> for List {
     }
 }
 
-fn stop_at<E: Error>(stop: Option<Place>, place: Place) -> Result<(), E> {
+fn stop_at<E: Error>(stop: Option<Item>, place: Item) -> Result<(), E> {
     if stop == Some(place) { Err(E::custom("")) } else { Ok(()) }
 }

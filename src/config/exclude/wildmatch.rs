@@ -2,7 +2,7 @@
 //! what counts as `**`, in classes such as `[[:alpha:]]`, in escapes and braces. A pattern copied out of a
 //! `.gitignore` must not mean something else here.
 
-use super::class::{self, Class};
+use crate::config::exclude::class::{self, Class};
 
 /// A glob, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
