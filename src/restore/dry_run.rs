@@ -9,7 +9,7 @@ use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
 use crate::error::{Context, Result};
 use crate::fs::handle::{join, parent_and_name, path as as_path};
-use crate::fs::{Descent, Handle, FileKind, Stat, has_errno, space};
+use crate::fs::{Descent, FileKind, Handle, Stat, has_errno, space};
 use crate::report::{Change, ChangeKind};
 use crate::restore::pins::Pins;
 use crate::restore::survey::{is_asked_for, walk};
