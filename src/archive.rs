@@ -10,6 +10,7 @@ pub(crate) mod encode;
 pub(crate) mod end;
 pub(crate) mod entry;
 pub(crate) mod init;
+pub(crate) mod member;
 pub(crate) mod number;
 pub(crate) mod open;
 pub(crate) mod pax;

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::archive::checksum::{Checksum, Cover};
 use crate::archive::chunk::Chunks;
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
 use crate::archive::end::Tail;
+use crate::archive::member::Member;
 use crate::archive::open::Reader;
-use crate::archive::walk::{CHUNK, Member, Step, Walk};
+use crate::archive::walk::{CHUNK, Step, Walk};
 use crate::error::Result;
 use crate::name::Shown;
 use crate::observer::{Phase, Run};
@@ -65,7 +65,7 @@ pub fn members(
     while walk.position() < snapshot.end {
         let Step::Member(member) = walk.step()? else { break };
         run.cancel.check("nothing was changed")?;
-        let is_close = member.start == snapshot.close;
+        let is_close = member.stored.start == snapshot.close;
         if !snapshot.is_go() || is_close || snapshot.layout.locate(member.name).is_some() {
             each(&member.to_member())?;
         }
@@ -145,24 +145,22 @@ fn snapshot_members(
         }
         let Step::Member(member) = walk.step()? else { break };
         let place = snapshot.layout.locate(member.name);
-        let is_closing = || member.start == snapshot.close || is_list(snapshot, &member);
+        let is_closing = || member.stored.start == snapshot.close || is_list(snapshot, &member);
         let sound = match &place {
             Some(place) => &mut found.volumes[place.volume].sound,
             None if found.volumes.is_empty() && !is_closing() => &mut found.sound,
             None => &mut 0,
         };
         if snapshot.is_go() {
-            found.unhashed += place.map_or(0, |_| member.stored);
+            found.unhashed += place.map_or(0, |_| member.stored.length);
             *sound += 1;
             continue;
         }
-        if member.start == snapshot.start && place.is_none() {
+        if member.stored.start == snapshot.start && place.is_none() {
             continue;
         }
-        match member.checksum.filter(Checksum::covers_data) {
-            Some(_) => found.checked += member.stored,
-            None => found.unhashed += member.stored,
-        }
+        let read = if member.stored.is_hashed() { &mut found.checked } else { &mut found.unhashed };
+        *read += member.stored.length;
         match check(reader, remnant, &member, &mut buffer, run) {
             Ok(()) => *sound += 1,
             Err(error) => problems.push(problem_of(error)?),
@@ -202,10 +200,9 @@ fn is_list(snapshot: &Snapshot, member: &Head) -> bool {
 
 fn check(reader: &Reader, remnant: &Remnant, member: &Head, buffer: &mut [u8], run: &Run) -> Result<()> {
     let snapshot = &remnant.snapshot;
-    let content = Content::new(reader, member, member.header);
-    let is_close = member.start == snapshot.close
-        || !remnant.counted && member.checksum.is_some_and(|checksum| checksum.cover == Cover::Close);
-    let is_in_place = member.end() == snapshot.close || !remnant.is_whole();
+    let content = Content::new(reader, member.data());
+    let is_close = member.stored.start == snapshot.close || !remnant.counted && member.stored.is_close();
+    let is_in_place = member.stored.end() == snapshot.close || !remnant.is_whole();
     if is_list(snapshot, member) && is_in_place {
         check_list(reader, snapshot, member).map_err(|reason| content.damaged(&reason))?;
     } else if !is_close && !snapshot.volumes.is_empty() && snapshot.layout.locate(member.name).is_none() {
@@ -220,8 +217,8 @@ fn check(reader: &Reader, remnant: &Remnant, member: &Head, buffer: &mut [u8], r
 /// The list that the Go program reads must say what `snapshot.json` says.
 fn check_list(reader: &Reader, snapshot: &Snapshot, member: &Head) -> Result<(), String> {
     let mut text =
-        vec![0; usize::try_from(member.stored.min(crate::snapshot::MAX_CLOSING_FILE)).unwrap_or(0)];
-    reader.read_exact(&mut text, member.data()).map_err(|error| error.to_string())?;
+        vec![0; usize::try_from(member.stored.length.min(crate::snapshot::MAX_CLOSING_FILE)).unwrap_or(0)];
+    reader.read_exact(&mut text, member.stored.data()).map_err(|error| error.to_string())?;
     let expected =
         volumes_data::encode(snapshot.volumes.iter().map(|volume| (volume.path.as_str(), volume.kind)));
     if text == expected { Ok(()) } else { Err("it does not list the snapshot's volumes".to_owned()) }

@@ -33,8 +33,8 @@ pub(crate) fn read(path: &Path, length: u64) -> Seen {
         for snapshot in (0..snapshots.len()).filter(is_newest).take(4).map(|at| &snapshots[at]) {
             let (mut position, mut count) = (snapshot.start, 0);
             let shown = members(&options, &snapshot.id, &Run::default(), &mut |member| {
-                assert!(position <= member.start && member.end() <= snapshot.end, "{member:?}");
-                position = member.end();
+                assert!(position <= member.stored.start && member.stored.end() <= snapshot.end, "{member:?}");
+                position = member.stored.end();
                 count += 1;
                 Ok(())
             });

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use crate::archive::checksum::Checksum;
 use crate::archive::chunk::Chunk;
 use crate::archive::entry::{Entry, Kind, Sparse};
-use crate::archive::padded;
+use crate::archive::member::{Member, MemberData, Stored};
 use crate::archive::pax::{self, Record};
 use crate::archive::ustar::{Block, Parsed, flag, text};
-use crate::archive::walk::Member;
 use crate::time::Time;
 
 /// What the headers before a member's own say of it, as places in its header blocks.
@@ -44,20 +43,14 @@ pub(crate) struct Head<'w> {
     pub(crate) uid: u64,
     pub(crate) gid: u64,
     pub(crate) mtime: Time,
-    pub(crate) size: u64,
     pub(crate) link: &'w [u8],
     pub(crate) device: (u32, u32),
-    /// Whether a sparse member's format is the one that is extracted.
-    pub(crate) sparse: Option<bool>,
     /// It has extended attributes or ACLs, which [`Head::to_member`] decodes.
     pub(crate) has_attributes: bool,
-    /// Offset of its first header block.
-    pub(crate) start: u64,
+    /// Where it lies.
+    pub(crate) stored: Stored,
     /// Its header blocks.
     pub(crate) header: &'w [u8],
-    /// Length of its stored data, without padding.
-    pub(crate) stored: u64,
-    pub(crate) checksum: Option<Checksum>,
     pub(super) extensions: &'w Extensions,
     pub(super) chunk: &'w Arc<Chunk>,
     /// Where in the chunk its header blocks begin.
@@ -65,17 +58,6 @@ pub(crate) struct Head<'w> {
 }
 
 impl<'w> Head<'w> {
-    /// Offset of its stored data.
-    pub(crate) fn data(&self) -> u64 {
-        self.start + self.header.len() as u64
-    }
-
-    /// Offset of what follows it.
-    pub(crate) fn end(&self) -> u64 {
-        // The walk has checked both against the archive's length.
-        self.data() + padded(self.stored).unwrap_or(self.stored)
-    }
-
     /// Whether it has several extended headers, as when a header between two of ours is lost.
     pub(crate) fn is_run_together(&self) -> bool {
         self.extensions.pax.len() > 1 && self.extensions.pax_name_is_ours
@@ -86,11 +68,9 @@ impl<'w> Head<'w> {
         (self.chunk, self.at)
     }
 
-    /// Its stored data and padding, if that was read too.
-    pub(crate) fn held_data(&self) -> Option<&'w [u8]> {
-        let length = usize::try_from(self.end() - self.data()).ok()?;
-        let from = self.at + self.header.len();
-        self.chunk.bytes().get(from..from.checked_add(length)?)
+    /// What reads its data.
+    pub(crate) fn data(&self) -> MemberData<'w> {
+        MemberData::within(self.chunk.bytes(), self.at, self.name, self.stored)
     }
 
     /// All of it, to keep.
@@ -100,10 +80,10 @@ impl<'w> Head<'w> {
         entry.uid = self.uid;
         entry.gid = self.gid;
         entry.mtime = self.mtime;
-        entry.size = self.size;
+        entry.size = self.stored.size;
         entry.link = self.link.to_vec();
         entry.device = self.device;
-        entry.sparse = self.sparse.map(|known| if known { Sparse::Map(None) } else { Sparse::Foreign });
+        entry.sparse = self.stored.sparse;
         if self.has_attributes {
             for &(from, to) in &self.extensions.pax {
                 // They were all well-formed when the walk came by.
@@ -113,8 +93,7 @@ impl<'w> Head<'w> {
             }
             keep_last_of_each(&mut entry.xattrs);
         }
-        let header_len = self.header.len() as u64;
-        Member { entry, start: self.start, header_len, stored: self.stored, checksum: self.checksum }
+        Member { entry, stored: self.stored }
     }
 }
 
@@ -157,15 +136,18 @@ pub(super) fn decode<'w>(blocks: &Blocks<'w>, joined: &'w mut Vec<u8>) -> Result
         uid: parsed.uid().ok_or_else(|| bad("an owner"))?,
         gid: parsed.gid().ok_or_else(|| bad("a group"))?,
         mtime: Time { secs: parsed.mtime().ok_or_else(|| bad("a time"))?, nanos: 0 },
-        size: 0,
         link: extensions.link.map_or_else(|| parsed.link(), inside),
         device: (0, 0),
-        sparse: None,
         has_attributes: false,
-        start,
+        stored: Stored {
+            start,
+            header_len: header.len() as u64,
+            length: parsed.size().ok_or_else(|| bad("a size"))?,
+            size: 0,
+            sparse: None,
+            checksum: None,
+        },
         header,
-        stored: parsed.size().ok_or_else(|| bad("a size"))?,
-        checksum: None,
         extensions,
         chunk,
         at,
@@ -175,13 +157,13 @@ pub(super) fn decode<'w>(blocks: &Blocks<'w>, joined: &'w mut Vec<u8>) -> Result
         for record in pax::records(&header[from..to]) {
             let record = record?;
             // Only the very last record of a member is its checksum.
-            head.checksum = None;
+            head.stored.checksum = None;
             match record.key {
                 b"size" if !record.value.is_empty() => {
-                    head.stored = decimal(record.value).ok_or_else(|| bad("a size"))?;
+                    head.stored.length = decimal(record.value).ok_or_else(|| bad("a size"))?;
                 }
                 b"comment" if extensions.pax.len() == 1 && extensions.pax_name_is_ours => {
-                    head.checksum = Checksum::parse(record.value, from + record.value_at);
+                    head.stored.checksum = Checksum::parse(record.value, from + record.value_at);
                 }
                 key if key.starts_with(b"GNU.sparse.") => sparse.apply(&record)?,
                 _ => apply(&mut head, &record).ok_or_else(|| bad("a pax record"))?,
@@ -196,16 +178,16 @@ pub(super) fn decode<'w>(blocks: &Blocks<'w>, joined: &'w mut Vec<u8>) -> Result
     }
     match head.kind {
         Kind::File => {
-            head.size = head.stored;
+            head.stored.size = head.stored.length;
             sparse.finish(&mut head, parsed.flag());
         }
         Kind::Other(_) => {}
         Kind::CharDevice | Kind::BlockDevice => {
             head.device = parsed.device().ok_or_else(|| bad("a device"))?;
-            head.stored = 0;
+            head.stored.length = 0;
         }
         // None of these has data, whatever its size field says.
-        Kind::Directory | Kind::Symlink | Kind::HardLink | Kind::Fifo => head.stored = 0,
+        Kind::Directory | Kind::Symlink | Kind::HardLink | Kind::Fifo => head.stored.length = 0,
     }
     Ok(head)
 }
@@ -281,10 +263,11 @@ impl<'w> SparseRecords<'w> {
             head.name = name;
         }
         if let Some(size) = self.real_size {
-            head.size = size;
+            head.stored.size = size;
         }
         if self.seen || type_flag == flag::GNU_SPARSE {
-            head.sparse = Some(self.version == (1, 0) && self.real_size.is_some());
+            let is_known = self.version == (1, 0) && self.real_size.is_some();
+            head.stored.sparse = Some(if is_known { Sparse::Map } else { Sparse::Foreign });
         }
     }
 }

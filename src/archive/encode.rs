@@ -42,7 +42,7 @@ pub(crate) fn encode(
 ) -> Result<Encoded, &'static str> {
     let start = out.len();
     let full_name = full_name(entry);
-    let map = matches!(entry.sparse, Some(Sparse::Map(_)));
+    let map = entry.sparse == Some(Sparse::Map);
     let name = if map { Cow::Owned(sparse_name(&full_name)) } else { Cow::Borrowed(&*full_name) };
     let split = split(&name);
 

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use crate::archive::checksum::Cover;
 use crate::archive::encode::PAX_NAME;
 use crate::archive::open::Reader;
 use crate::archive::ustar::{Block, Parsed, flag, is_header};
@@ -84,8 +83,8 @@ fn close_of_run(reader: &Arc<Reader>, start: u64, run: &Run) -> Result<Option<u6
         run.cancel.check("nothing was changed")?;
         match walk.step() {
             Ok(Step::Member(member)) => {
-                if member.checksum.is_some_and(|checksum| checksum.cover == Cover::Close) {
-                    return Ok(Some(member.end()));
+                if member.stored.is_close() {
+                    return Ok(Some(member.stored.end()));
                 }
             }
             Ok(Step::End(_)) | Err(crate::error::Error::Damaged { .. }) => return Ok(None),

@@ -1,6 +1,5 @@
 //! A member as it is understood: what a header says, in one form, whichever way it was written.
 
-use crate::archive::sparse::Map;
 use crate::time::Time;
 
 /// What kind of thing a member is.
@@ -56,10 +55,10 @@ pub struct Entry {
 }
 
 /// How a sparse member is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sparse {
-    /// GNU format 1.0. The map opens the stored data; it is here when the member is to be written.
-    Map(Option<Map>),
+    /// GNU format 1.0: a map of the file opens the stored data.
+    Map,
     /// An older format, of another program, that this one does not extract.
     Foreign,
 }

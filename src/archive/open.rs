@@ -89,11 +89,12 @@ impl Reader {
 
     /// The error for bytes that were there when the archive was opened.
     pub(crate) fn shrunk(&self, offset: u64) -> Error {
-        Error::Damaged {
-            archive: self.name.clone(),
-            offset,
-            reason: "it became shorter while it was read".to_owned(),
-        }
+        self.damaged(offset, "it became shorter while it was read")
+    }
+
+    /// The error for what is wrong at `offset`.
+    pub(crate) fn damaged(&self, offset: u64, reason: impl Into<String>) -> Error {
+        Error::Damaged { archive: self.name.clone(), offset, reason: reason.into() }
     }
 }
 

@@ -78,17 +78,16 @@ impl<'r> Search<'r> {
         }
         let mut walk = Walk::new(Arc::clone(&self.reader), at);
         let found = match walk.step() {
-            Ok(Step::Member(head)) if head.checksum.is_some() => head,
+            Ok(Step::Member(head)) if head.stored.checksum.is_some() => head,
             Ok(_) | Err(Error::Damaged { .. }) => return Ok(false),
             Err(other) => return Err(other),
         };
-        let cost =
-            if found.checksum.is_some_and(|checksum| checksum.covers_data()) { found.stored } else { 0 };
+        let cost = if found.stored.is_hashed() { found.stored.length } else { 0 };
         if !self.pay(cost) {
             return Ok(false);
         }
         let run = self.run;
-        let checked = Content::new(&self.reader, &found, found.header);
+        let checked = Content::new(&self.reader, found.data());
         match checked.check(&mut vec![0; PIECE.min(64 << 10)], |_| run.cancel.check("nothing was changed")) {
             Ok(()) => {
                 // It is gone over once more at most.

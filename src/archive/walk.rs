@@ -4,11 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::archive::checksum::Checksum;
 use crate::archive::chunk::{Chunk, Chunks};
 use crate::archive::decode::{Blocks, Extensions, Head, decode};
 use crate::archive::encode::PAX_NAME;
-use crate::archive::entry::Entry;
 use crate::archive::open::{Reader, describe};
 use crate::archive::pax::{self, Record};
 use crate::archive::ustar::{Block, Parsed, flag, is_header};
@@ -22,36 +20,10 @@ const MAX_EXTENSIONS: usize = 16;
 /// How much is read at once where data is wanted too, in bytes: the longest member that is held as a whole.
 pub(crate) const CHUNK: usize = 256 << 10;
 
+/// What is wrong when the archive ends where a header or its end should be.
+const ENDS_BETWEEN: &str = "it ends here, without the two zero blocks that close an archive";
 /// What is wrong when the archive is shorter than a member's headers say.
 pub(crate) const ENDS_INSIDE: &str = "it ends in the middle of a member";
-
-/// One member and where it lies.
-#[derive(Debug, Clone)]
-pub struct Member {
-    /// What it is.
-    pub entry: Entry,
-    /// Offset of its first header block.
-    pub start: u64,
-    /// Length of its header blocks.
-    pub header_len: u64,
-    /// Length of its stored data, without padding.
-    pub stored: u64,
-    /// Its checksum, which other programs' members lack.
-    pub checksum: Option<Checksum>,
-}
-
-impl Member {
-    /// Offset of its stored data.
-    pub fn data(&self) -> u64 {
-        self.start + self.header_len
-    }
-
-    /// Offset of what follows it.
-    pub fn end(&self) -> u64 {
-        // The walk has checked both against the archive's length.
-        self.data() + padded(self.stored).unwrap_or(self.stored)
-    }
-}
 
 /// What the walk meets.
 #[derive(Debug)]
@@ -188,10 +160,11 @@ impl Walk {
         let header = &chunk.bytes()[inside..inside + length];
         let blocks = Blocks { start, header, own, extensions: &self.extensions, chunk, at: inside };
         let reader = &self.reader;
-        let head = decode(&blocks, &mut self.joined).map_err(|reason| damaged(reader, start, reason))?;
-        let blocks = padded(head.stored).ok_or_else(|| damaged(reader, start, "a size beyond all bounds"))?;
-        check_fits(reader, start, head.data(), blocks)?;
-        self.position = head.end();
+        let head = decode(&blocks, &mut self.joined).map_err(|reason| reader.damaged(start, reason))?;
+        let blocks =
+            padded(head.stored.length).ok_or_else(|| reader.damaged(start, "a size beyond all bounds"))?;
+        check_fits(reader, start, head.stored.data(), blocks)?;
+        self.position = head.stored.end();
         Ok(Step::Member(head))
     }
 
@@ -221,8 +194,8 @@ impl Walk {
         check_fits(&self.reader, at, offset, length)
     }
 
-    pub(crate) fn damaged(&self, offset: u64, reason: impl Into<String>) -> Error {
-        damaged(&self.reader, offset, reason)
+    fn damaged(&self, offset: u64, reason: impl Into<String>) -> Error {
+        self.reader.damaged(offset, reason)
     }
 }
 
@@ -230,20 +203,8 @@ fn check_fits(reader: &Reader, at: u64, offset: u64, length: u64) -> Result<()> 
     if offset.checked_add(length).is_some_and(|end| end <= reader.len()) {
         return Ok(());
     }
-    Err(damaged(
-        reader,
-        at,
-        if offset == at {
-            "it ends here, without the two zero blocks that close an archive"
-        } else {
-            ENDS_INSIDE
-        },
-    ))
-}
-
-/// The error for what is wrong at `offset`.
-pub(crate) fn damaged(reader: &Reader, offset: u64, reason: impl Into<String>) -> Error {
-    Error::Damaged { archive: reader.name().clone(), offset, reason: reason.into() }
+    let is_between = offset == at;
+    Err(reader.damaged(at, if is_between { ENDS_BETWEEN } else { ENDS_INSIDE }))
 }
 
 /// The part of the archive that was read last.

@@ -64,7 +64,7 @@ impl<'a> Sink<'a> {
 
     /// Stores a regular file.
     pub(super) fn file(&mut self, entry: &mut Entry, source: Source, path: &[u8]) -> Result<()> {
-        entry.sparse = source.has_holes().then_some(Sparse::Map(None));
+        entry.sparse = source.has_holes().then_some(Sparse::Map);
         let stored = source.stored();
         if stored > MAX_SMALL {
             self.large(entry, source, stored, path)?;

@@ -2,6 +2,7 @@
 
 use crate::archive::checksum::{Checksum, DIGITS};
 use crate::archive::content::Content;
+use crate::archive::entry::Sparse;
 use crate::archive::open::Reader;
 use crate::error::{Context, Result};
 use crate::fs::StoreFile;
@@ -41,7 +42,7 @@ pub(super) fn write_content(
     run: &Run,
 ) -> Result<()> {
     let idle = if let Room::Empty(Some(means)) = room { Some(means.idle) } else { None };
-    let size = content.of().size;
+    let size = content.stored().size;
     write_parts(file, path, size, idle, |parts| write_extents(parts, room, reader, content, buffer, run))
 }
 
@@ -54,18 +55,20 @@ fn write_extents(
     run: &Run,
 ) -> Result<()> {
     let (file, path) = (parts.file, parts.path);
-    let size = content.of().size;
+    let size = content.stored().size;
     let (map, whole);
-    let extents = match content.of().sparse {
+    let extents = match content.stored().sparse {
         None => {
             whole = [(0, size)];
             whole.as_slice()
         }
-        Some(true) => {
+        Some(Sparse::Map) => {
             map = content.map()?;
             map.extents()
         }
-        Some(false) => return Err(content.damaged("a sparse format that this program does not extract")),
+        Some(Sparse::Foreign) => {
+            return Err(content.damaged("a sparse format that this program does not extract"));
+        }
     };
     let (mut end, mut written) = (0, 0);
     for &(offset, length) in extents {
@@ -74,7 +77,7 @@ fn write_extents(
         }
         let cloned = clone(file, offset, length, room, reader, &content);
         let mut done = 0;
-        if !content.covers_data() {
+        if !content.stored().is_hashed() {
             content.skip(cloned);
             run.observer.bytes(cloned);
             done = cloned;

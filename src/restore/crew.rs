@@ -224,7 +224,7 @@ impl<'r> Crew<'r> {
         }
         let directory = directory.map(Arc::clone);
         self.current.tasks.push(Task::new(Arc::clone(place), directory, head, at, name, path, metadata));
-        self.current.bytes += head.stored;
+        self.current.bytes += head.stored.length;
         if self.current.is_full() { self.hand_over(warnings) } else { Ok(()) }
     }
 

@@ -102,7 +102,7 @@ fn differs(entry: &Head, now: &Stat, no_owner: bool) -> bool {
         // What it is a further name of has its own line.
         Kind::HardLink | Kind::Other(_) => now.kind,
     };
-    let size = entry.kind != Kind::File || entry.size == now.size;
+    let size = entry.kind != Kind::File || entry.stored.size == now.size;
     let mode = now.kind == FileKind::Symlink || entry.mode == now.mode;
     let owner = no_owner || (entry.uid, entry.gid) == (u64::from(now.uid), u64::from(now.gid));
     let link = entry.kind != Kind::Symlink || entry.link.len() as u64 == now.size;

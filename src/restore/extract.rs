@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use crate::archive::content::{Content, Of};
+use crate::archive::content::Content;
 use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
 use crate::archive::open::Reader;
@@ -127,7 +127,7 @@ impl<'a> Extractor<'a> {
                 Err(item.damaged(&format!("a member of type {flag:#04x}, which no volume has")))
             }
         };
-        made.map_err(|error| blame(error, &reader, member.start, member.name))?;
+        made.map_err(|error| blame(error, &reader, member.stored.start, member.name))?;
         crew.made(&self.place, path, warnings)
     }
 
@@ -236,12 +236,17 @@ impl<'a> Extractor<'a> {
             here.remove_acls().context("remove the ACLs of", &full)?;
         }
         if let Some(directories) = &mut self.unordered {
-            directories.push((item.member.start, path.to_vec()));
+            directories.push((item.member.stored.start, path.to_vec()));
             return Ok(());
         }
         let weight = metadata.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         let metadata = Some(metadata).filter(|_| weight <= KEPT);
-        self.open.push(Directory { length: path.len(), metadata, start: item.member.start, fresh: !stays });
+        self.open.push(Directory {
+            length: path.len(),
+            metadata,
+            start: item.member.stored.start,
+            fresh: !stays,
+        });
         self.path.clear();
         self.path.extend_from_slice(path);
         Ok(())
@@ -316,12 +321,12 @@ struct Item<'a> {
 
 impl Item<'_> {
     fn damaged(&self, reason: &str) -> Error {
-        Of::from(self.member).damaged(self.reader, reason)
+        self.member.data().damaged(self.reader, reason)
     }
 
     /// Checks a member without data.
     fn check(&self) -> Result<()> {
-        Content::new(self.reader, self.member, self.member.header).finish()
+        Content::new(self.reader, self.member.data()).finish()
     }
 }
 

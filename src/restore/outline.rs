@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
-use crate::archive::entry::Kind;
+use crate::archive::entry::{Kind, Sparse};
 use crate::error::{Error, Result};
 use crate::fs::handle::{join, parent_and_name};
 use crate::name::Shown;
@@ -88,10 +88,10 @@ impl Outline {
                 self.path.clear();
                 self.path.extend_from_slice(path);
             }
-            Kind::File => match member.sparse {
+            Kind::File => match member.stored.sparse {
                 None => {}
-                Some(true) => drop(content.map()?),
-                Some(false) => {
+                Some(Sparse::Map) => drop(content.map()?),
+                Some(Sparse::Foreign) => {
                     return Err(content.damaged("a sparse format that this program does not extract"));
                 }
             },

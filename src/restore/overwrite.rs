@@ -5,8 +5,8 @@
 use std::io;
 
 use crate::archive::content::Content;
+use crate::archive::member::{Member, MemberData};
 use crate::archive::open::Reader;
-use crate::archive::walk::Member;
 use crate::error::{Context, Error, Result};
 use crate::fs::{FileKind, StoreFile};
 use crate::name::Shown;
@@ -24,6 +24,12 @@ const KEPT: u64 = 64 << 20;
 pub(super) struct Source {
     pub(super) member: Box<Member>,
     pub(super) header: Vec<u8>,
+}
+
+impl Source {
+    fn data(&self) -> MemberData<'_> {
+        MemberData::within(&self.header, 0, &self.member.entry.name, self.member.stored)
+    }
 }
 
 /// A file as it was before it was overwritten.
@@ -133,7 +139,7 @@ pub(super) fn write(
     warnings: &mut Warnings,
 ) -> Result<()> {
     let metadata = Metadata::of_entry(&source.member.entry, no_owner, path)?;
-    let content = Content::new(reader, &*source.member, &source.header);
+    let content = Content::new(reader, source.data());
     let room = if over { Room::Taken } else { Room::Empty(None) };
     write_content(file, room, reader, content, path, &mut vec![0; 1 << 20], run)?;
     // A new file may have inherited an ACL.

@@ -75,12 +75,12 @@ fn hand_out(
                 return extract(job, extractor, &found, &mut restored_as, crew, warnings);
             }
             Destination::Outline(outline) => {
-                let mut content = Content::new(job.reader, member, member.header);
+                let mut content = Content::new(job.reader, member.data());
                 outline.member(path, member, link_source(job, &found), &mut content)?;
             }
             Destination::File(source) => {
                 if !path.is_empty() || member.kind != Kind::File || source.is_some() {
-                    let content = Content::new(job.reader, member, member.header);
+                    let content = Content::new(job.reader, member.data());
                     return Err(content.damaged("a volume that is a file has another member"));
                 }
                 let (header, member) = (member.header.to_vec(), Box::new(member.to_member()));

@@ -6,7 +6,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::archive::BLOCK;
-use crate::archive::checksum::Cover;
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
@@ -178,19 +177,19 @@ impl Sift<'_> {
                 return Ok(());
             }
             let Step::Member(head) = walk.step()? else { return Ok(()) };
-            if head.start == self.snapshot.start && head.header == self.begin {
+            if head.stored.start == self.snapshot.start && head.header == self.begin {
                 continue;
             }
             match self.member(&head) {
                 Ok(Verdict::Taken) => self.sifted.found += u64::from(passed > 0),
                 Ok(Verdict::NotAskedFor) => {}
-                Ok(Verdict::NoMember) => self.leave(head.start..head.end()),
+                Ok(Verdict::NoMember) => self.leave(head.stored.start..head.stored.end()),
                 Err(reason) => {
-                    self.leave(head.start..head.end());
+                    self.leave(head.stored.start..head.stored.end());
                     self.list(&head, reason?);
                 }
             }
-            self.run.observer.bytes(head.end() - head.start);
+            self.run.observer.bytes(head.stored.end() - head.stored.start);
         }
     }
 
@@ -221,7 +220,11 @@ impl Sift<'_> {
     fn list(&mut self, head: &Head, reason: String) {
         let place = self.snapshot.layout.locate(head.name);
         if place.is_none_or(|place| is_asked_for(place.path, self.only)) {
-            self.sifted.left_out.push(LeftOut { offset: head.start, name: Some(head.name.to_vec()), reason });
+            self.sifted.left_out.push(LeftOut {
+                offset: head.stored.start,
+                name: Some(head.name.to_vec()),
+                reason,
+            });
         }
     }
 
@@ -237,7 +240,7 @@ impl Sift<'_> {
         let wanted = place
             .as_ref()
             .and_then(|place| self.wanted.iter().position(|wanted| wanted.index == place.volume));
-        let content = || Content::new(self.reader, head, head.header);
+        let content = || Content::new(self.reader, head.data());
         let run = self.run;
         let mut check = || content().check(&mut self.buffer, |_| run.cancel.check("nothing was changed"));
         let (Some(place), Some(wanted)) = (&place, wanted) else {
@@ -246,13 +249,13 @@ impl Sift<'_> {
             }
             if head.name == under(&self.snapshot.prefix, VOLUMES_DATA) {
                 check().map_err(damage)?;
-                let is_in_place = head.end() == self.snapshot.close;
+                let is_in_place = head.stored.end() == self.snapshot.close;
                 return Ok(if is_in_place { Verdict::NotAskedFor } else { Verdict::NoMember });
             }
-            let is_close = head.checksum.is_some_and(|checksum| checksum.cover == Cover::Close);
+            let is_close = head.stored.is_close();
             return if is_close { Ok(Verdict::NoMember) } else { bad("it belongs to no volume") };
         };
-        if head.checksum.is_none() {
+        if head.stored.checksum.is_none() {
             return bad("it has no checksum");
         }
         check().map_err(damage)?;

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::archive::BLOCK_LEN;
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
 use crate::archive::open::Reader;
-use crate::archive::walk::{Step, Walk, damaged};
-use crate::archive::{BLOCK_LEN, padded};
+use crate::archive::walk::{Step, Walk};
 use crate::error::{Error, Result};
 use crate::fs::handle::join;
 use crate::name::Shown;
@@ -81,28 +81,22 @@ pub(super) fn walk_on(
             return Ok(());
         }
         let Step::Member(member) = walk.step()? else {
-            return Err(damaged(reader, at, "the archive ends in the middle of a snapshot"));
+            return Err(reader.damaged(at, "the archive ends in the middle of a snapshot"));
         };
         let name = member.name;
         let Some(place) = snapshot.layout.locate(name) else {
             // The Go program's archives may hold anything between its members.
-            if snapshot.is_go() || member.start == snapshot.start {
+            if snapshot.is_go() || member.stored.start == snapshot.start {
                 continue;
             }
-            if name == list && member.end() == snapshot.close {
-                Content::new(reader, &member, member.header).check(&mut [0; BLOCK_LEN], |_| Ok(()))?;
+            if name == list && member.stored.end() == snapshot.close {
+                Content::new(reader, member.data()).check(&mut [0; BLOCK_LEN], |_| Ok(()))?;
                 continue;
             }
-            return Err(damaged(
-                reader,
-                member.start,
-                format!("{}: it belongs to no volume", Shown::from(name)),
-            ));
+            return Err(member.data().damaged(reader, "it belongs to no volume"));
         };
         if let Some(wanted) = places[place.volume] {
-            check_path(place.path).map_err(|reason| {
-                damaged(reader, member.start, format!("{}: {reason}", Shown::from(name)))
-            })?;
+            check_path(place.path).map_err(|reason| member.data().damaged(reader, reason))?;
             each(Found { wanted, path: place.path, member: &member })?;
         }
     }
@@ -177,7 +171,7 @@ impl Survey {
         if !sources.is_empty() {
             walk(reader, snapshot, wanted, |found| {
                 if let Some(source) = sources.get_mut(found.path) {
-                    *source = Some(found.member.start);
+                    *source = Some(found.member.stored.start);
                     // One of its further names becomes the file.
                     volumes[found.wanted].count_file(found.member);
                     volumes[found.wanted].inodes += 1;
@@ -260,10 +254,10 @@ impl Volume {
     }
 
     fn count_file(&mut self, member: &Head) {
-        self.size = self.size.saturating_add(member.size);
-        self.bytes = self.bytes.saturating_add(padded(member.stored).unwrap_or(member.stored));
-        if !member.checksum.is_some_and(|checksum| checksum.covers_data()) {
-            self.unhashed = self.unhashed.saturating_add(member.stored);
+        self.size = self.size.saturating_add(member.stored.size);
+        self.bytes = self.bytes.saturating_add(member.stored.padded());
+        if !member.stored.is_hashed() {
+            self.unhashed = self.unhashed.saturating_add(member.stored.length);
         }
     }
 }

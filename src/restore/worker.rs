@@ -3,11 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::archive::checksum::Checksum;
-use crate::archive::content::{Content, Of};
+use crate::archive::content::{BAD_CHECKSUM, BAD_PADDING, Content};
 use crate::archive::decode::Head;
+use crate::archive::member::{MemberData, Stored};
 use crate::archive::open::Reader;
-use crate::archive::padding;
 use crate::error::{Context, Result};
 use crate::fs::clone::DevicePair;
 use crate::fs::handle::{join, parent_and_name};
@@ -48,13 +47,9 @@ pub(super) struct Task {
     /// Its name in the archive and its path in the volume, in the batch's names.
     name: Range<usize>,
     path: Range<usize>,
-    /// Its header blocks, in the batch's chunk.
-    header: Range<usize>,
-    start: u64,
-    stored: u64,
-    size: u64,
-    sparse: Option<bool>,
-    checksum: Option<Checksum>,
+    /// Where its header blocks begin in the batch's chunk.
+    at: usize,
+    stored: Stored,
     metadata: Metadata,
 }
 
@@ -68,9 +63,7 @@ impl Task {
         path: Range<usize>,
         metadata: Metadata,
     ) -> Self {
-        let &Head { start, stored, size, sparse, checksum, .. } = head;
-        let header = at..at + head.header.len();
-        Task { place, directory, name, path, header, start, stored, size, sparse, checksum, metadata }
+        Task { place, directory, name, path, at, stored: head.stored, metadata }
     }
 }
 
@@ -100,28 +93,14 @@ impl<'r> Worker<'r> {
 
     fn file(&mut self, task: &Task, batch: &Batch, outcome: &mut Outcome) -> Result<()> {
         self.run.cancel.check("the volumes are as they were")?;
-        let bytes = batch.chunk.bytes();
-        let header = &bytes[task.header.clone()];
-        let padding = padding(task.stored);
-        let stored = usize::try_from(task.stored).ok();
-        let held = stored.and_then(|stored| bytes[task.header.end..].get(..stored.checked_add(padding)?));
         let name = &batch.names[task.name.clone()];
-        let of = Of {
-            name,
-            start: task.start,
-            data: task.start + header.len() as u64,
-            stored: task.stored,
-            size: task.size,
-            sparse: task.sparse,
-            checksum: task.checksum,
-            held,
-        };
+        let data = MemberData::within(batch.chunk.bytes(), task.at, name, task.stored);
         let path = &batch.names[task.path.clone()];
         let Some(directory) = &task.directory else {
-            return self.check(&of, header);
+            return self.check(data);
         };
-        let made = self.make(task, directory, path, &of, header, outcome);
-        made.map_err(|error| blame(error, &self.reader, of.start, of.name))
+        let made = self.make(task, directory, path, data, outcome);
+        made.map_err(|error| blame(error, &self.reader, task.stored.start, name))
     }
 
     fn make(
@@ -129,8 +108,7 @@ impl<'r> Worker<'r> {
         task: &Task,
         directory: &Handle,
         path: &[u8],
-        of: &Of,
-        header: &[u8],
+        data: MemberData,
         outcome: &mut Outcome,
     ) -> Result<()> {
         let Place { volume, creator, pair } = &*task.place;
@@ -139,19 +117,22 @@ impl<'r> Worker<'r> {
         let mode = task.metadata.first_mode(creator);
         let create = || directory.create_file_with(name, mode).map(StoreFile::new);
         let file;
-        match of.held.map(|held| &held[..held.len() - padding(of.stored)]) {
-            Some(data) if of.sparse.is_none() && !is_worth_cloning(of.data, of.stored, pair) => {
-                self.check_held(of, header)?;
+        let stored = &data.stored;
+        match data.held {
+            Some(held)
+                if stored.sparse.is_none() && !is_worth_cloning(stored.data(), stored.length, pair) =>
+            {
+                self.check_held(&data, held)?;
                 file = create().context_of("create", full)?;
-                if !data.is_empty() {
-                    file.write_at(data, 0).context_of("write", full)?;
-                    self.run.observer.bytes(of.stored);
+                if stored.length > 0 {
+                    file.write_at(&held[..held.len() - stored.padding()], 0).context_of("write", full)?;
+                    self.run.observer.bytes(stored.length);
                 }
             }
             _ => {
                 let full = full();
                 file = create().context("create", &full)?;
-                let content = Content::new(&self.reader, *of, header);
+                let content = Content::new(&self.reader, data);
                 self.buffer.resize(PART, 0);
                 let room = Room::Empty(Some(Means { pair, idle: &self.idle }));
                 write_content(&file, room, &self.reader, content, &full, &mut self.buffer, self.run)?;
@@ -164,27 +145,27 @@ impl<'r> Worker<'r> {
     }
 
     /// Checks what is not to be written.
-    fn check(&mut self, of: &Of, header: &[u8]) -> Result<()> {
-        if of.held.is_some() {
-            self.run.observer.bytes(of.stored);
-            return self.check_held(of, header);
+    fn check(&mut self, data: MemberData) -> Result<()> {
+        if let Some(held) = data.held {
+            self.run.observer.bytes(data.stored.length);
+            return self.check_held(&data, held);
         }
         self.buffer.resize(PART, 0);
-        Content::new(&self.reader, *of, header).check(&mut self.buffer, |count| {
+        Content::new(&self.reader, data).check(&mut self.buffer, |count| {
             self.run.observer.bytes(count);
             self.run.cancel.check("the volumes are as they were")
         })
     }
 
-    /// Checks a member whose data was read already.
-    fn check_held(&mut self, of: &Of, header: &[u8]) -> Result<()> {
-        let (Some(checksum), Some(held)) = (&of.checksum, of.held) else { return Ok(()) };
-        let (data, padding) = held.split_at(held.len() - padding(of.stored));
-        if of.is_bad_padding(&self.reader, padding) {
-            return Err(of.damaged(&self.reader, crate::archive::content::BAD_PADDING));
+    /// Checks a member whose data was read already, with its padding.
+    fn check_held(&mut self, data: &MemberData, held: &[u8]) -> Result<()> {
+        let Some(checksum) = &data.stored.checksum else { return Ok(()) };
+        let (content, padding) = held.split_at(held.len() - data.stored.padding());
+        if data.is_bad_padding(&self.reader, padding) {
+            return Err(data.damaged(&self.reader, BAD_PADDING));
         }
-        if !matches(checksum, header, data, &mut self.scratch) {
-            return Err(of.damaged(&self.reader, crate::archive::content::BAD_CHECKSUM));
+        if !matches(checksum, data.header, content, &mut self.scratch) {
+            return Err(data.damaged(&self.reader, BAD_CHECKSUM));
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::archive::decode::Head;
 use crate::archive::end::{Tail, tail};
 use crate::archive::open::{Access, Reader, describe};
 use crate::archive::ustar::{Block, is_header};
-use crate::archive::walk::{Step, Walk, damaged};
+use crate::archive::walk::{Step, Walk};
 use crate::archive::{BLOCK_LEN, END_LEN};
 use crate::error::{Error, Result, chain};
 use crate::fs::lock::{self, Mode};
@@ -154,20 +154,20 @@ impl<'a> Scan<'a> {
     pub(crate) fn member(&mut self, member: &Head) -> Result<()> {
         if self.is_begin(member)? {
             self.give_up_open();
-            self.open = Some(Open { start: member.start, members: 1, digest: Digest::default() });
+            self.open = Some(Open { start: member.stored.start, members: 1, digest: Digest::default() });
             return Ok(());
         }
-        let closes = member.checksum.filter(|checksum| checksum.cover == Cover::Close);
+        let closes = member.stored.checksum.filter(|checksum| checksum.cover == Cover::Close);
         let Some(open) = &mut self.open else {
             if closes.is_some() {
-                self.problem(member.start, "the close of a snapshot whose beginning is missing");
+                self.problem(member.stored.start, "the close of a snapshot whose beginning is missing");
             }
             return self.foreign(member);
         };
-        match (closes, member.checksum) {
+        match (closes, member.stored.checksum) {
             (Some(checksum), _) => {
                 let open = self.open.take();
-                self.loose = member.end();
+                self.loose = member.stored.end();
                 let read = open.map(|open| close(self.reader, &open, member, &checksum));
                 match read {
                     Some(Ok(snapshot)) => self.catalog.snapshots.push(snapshot),
@@ -178,10 +178,10 @@ impl<'a> Scan<'a> {
             }
             (None, Some(checksum)) => {
                 open.members += 1;
-                open.digest.add(member.start - open.start, &checksum.digest);
+                open.digest.add(member.stored.start - open.start, &checksum.digest);
             }
             (None, None) => {
-                self.problem(member.start, "a member without a checksum inside a snapshot");
+                self.problem(member.stored.start, "a member without a checksum inside a snapshot");
                 self.open = None;
                 return self.foreign(member);
             }
@@ -207,7 +207,7 @@ impl<'a> Scan<'a> {
             return Ok(false);
         }
         let mut data = [1; BLOCK_LEN];
-        self.reader.read_exact(&mut data, member.data())?;
+        self.reader.read_exact(&mut data, member.stored.data())?;
         Ok(data.iter().all(|&byte| byte == 0))
     }
 
@@ -215,7 +215,7 @@ impl<'a> Scan<'a> {
         self.catalog.foreign += 1;
         if let Some((snapshot, members)) = go::snapshot(self.reader, self.loose, member)? {
             self.catalog.foreign -= members;
-            self.loose = member.end();
+            self.loose = member.stored.end();
             self.catalog.snapshots.push(snapshot);
         }
         Ok(())
@@ -227,12 +227,12 @@ impl<'a> Scan<'a> {
 /// # Errors
 /// [`Error::Damaged`] when it is not sound.
 pub(crate) fn read_manifest(reader: &Reader, member: &Head) -> Result<Manifest> {
-    let damaged = |reason| damaged(reader, member.start, reason);
-    if member.stored > MAX_CLOSING_FILE {
+    let damaged = |reason| reader.damaged(member.stored.start, reason);
+    if member.stored.length > MAX_CLOSING_FILE {
         return Err(damaged("snapshot.json is too long".to_owned()));
     }
-    let mut text = vec![0; usize::try_from(member.stored).unwrap_or(0)];
-    let mut content = Content::new(reader, member, member.header);
+    let mut text = vec![0; usize::try_from(member.stored.length).unwrap_or(0)];
+    let mut content = Content::new(reader, member.data());
     content.read(&mut text, usize::MAX)?;
     content.finish()?;
     let manifest = Manifest::decode(&text).map_err(damaged)?;
@@ -245,7 +245,7 @@ pub(crate) fn read_manifest(reader: &Reader, member: &Head) -> Result<Manifest> 
 /// Reads the close of a snapshot and holds what it says against what was met.
 fn close(reader: &Reader, open: &Open, member: &Head, checksum: &Checksum) -> Result<Snapshot> {
     let manifest = read_manifest(reader, member)?;
-    let bytes = member.start - open.start;
+    let bytes = member.stored.start - open.start;
     let digest = open.digest.to_hex();
     if (manifest.members, manifest.bytes, manifest.digest.as_str()) != (open.members, bytes, digest.as_str())
     {
@@ -254,9 +254,14 @@ fn close(reader: &Reader, open: &Open, member: &Head, checksum: &Checksum) -> Re
              were written)",
             open.members, manifest.members, manifest.bytes
         );
-        return Err(damaged(reader, member.start, reason));
+        return Err(reader.damaged(member.stored.start, reason));
     }
-    Ok(Snapshot::of_manifest(manifest, &checksum.digest, open.start, member.start..member.end()))
+    Ok(Snapshot::of_manifest(
+        manifest,
+        &checksum.digest,
+        open.start,
+        member.stored.start..member.stored.end(),
+    ))
 }
 
 impl Catalog {

@@ -33,18 +33,18 @@ pub(crate) fn snapshot(reader: &Arc<Reader>, from: u64, close: &Head) -> Result<
         _ => return Ok(None),
     };
     let Ok(prefix) = std::str::from_utf8(prefix) else { return Ok(None) };
-    if close.kind != Kind::File || close.stored > MAX_LIST || close.sparse.is_some() {
+    if close.kind != Kind::File || close.stored.length > MAX_LIST || close.stored.sparse.is_some() {
         return Ok(None);
     }
-    let mut text = vec![0; usize::try_from(close.stored).unwrap_or(0)];
-    reader.read_exact(&mut text, close.data())?;
+    let mut text = vec![0; usize::try_from(close.stored.length).unwrap_or(0)];
+    reader.read_exact(&mut text, close.stored.data())?;
     let Ok(items) = volumes_data::decode(&text) else { return Ok(None) };
     if items.is_empty() || !items.iter().all(|item| is_sha256(&item.id)) {
         return Ok(None);
     }
     let mut hasher = blake3::Hasher::new();
     hasher.update(&text);
-    hasher.update(&close.start.to_le_bytes());
+    hasher.update(&close.stored.start.to_le_bytes());
     let id = hasher.finalize().to_hex()[..8].to_owned();
 
     let layout = Layout::of_go(items.iter().map(|item| crate::snapshot::under(prefix, &item.id)).collect());
@@ -54,9 +54,9 @@ pub(crate) fn snapshot(reader: &Arc<Reader>, from: u64, close: &Head) -> Result<
         program: PROGRAM.to_owned(),
         prefix: prefix.to_owned(),
         volumes: items.iter().map(volume).collect(),
-        close: close.start,
+        close: close.stored.start,
         layout,
-        ..Snapshot::lost(close.start..close.end())
+        ..Snapshot::lost(close.stored.start..close.stored.end())
     };
     count(reader, from, &mut found)?;
     let members = found.entries + 1;
@@ -70,14 +70,14 @@ fn count(reader: &Arc<Reader>, from: u64, found: &mut Snapshot) -> Result<()> {
         let Step::Member(member) = walk.step()? else { break };
         let Some(place) = found.layout.locate(member.name) else { continue };
         if found.entries == 0 {
-            found.start = member.start;
+            found.start = member.stored.start;
         }
         let volume = &mut found.volumes[place.volume];
         volume.entries += 1;
-        volume.size = volume.size.saturating_add(member.size);
+        volume.size = volume.size.saturating_add(member.stored.size);
         found.entries += 1;
-        found.size = found.size.saturating_add(member.size);
-        found.unhashed += member.stored;
+        found.size = found.size.saturating_add(member.stored.size);
+        found.unhashed += member.stored.length;
     }
     Ok(())
 }
@@ -90,12 +90,13 @@ pub(crate) fn cut_off(reader: &Arc<Reader>, range: Range<u64>) -> Result<Option<
     let mut walk = Walk::new(Arc::clone(reader), range.start);
     while walk.position() < range.end {
         let Step::Member(member) = walk.step()? else { break };
-        let Some((prefix, id)) = prefix_and_id(strip(member.name)).filter(|_| member.checksum.is_none())
+        let Some((prefix, id)) =
+            prefix_and_id(strip(member.name)).filter(|_| member.stored.checksum.is_none())
         else {
             continue;
         };
         if found.as_ref().is_none_or(|found| found.prefix != prefix) {
-            let snapshot = Snapshot::lost(member.start..range.end);
+            let snapshot = Snapshot::lost(member.stored.start..range.end);
             known.clear();
             found = Some(Snapshot { prefix: prefix.to_owned(), program: PROGRAM.to_owned(), ..snapshot });
         }

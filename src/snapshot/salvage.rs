@@ -270,18 +270,18 @@ impl<'a> Map<'a> {
 
     /// Takes a member, before which the walk stood at `at`.
     fn member(&mut self, at: u64, head: &Head) -> Result<()> {
-        let start = head.start;
-        (self.last, self.closed) = (head.checksum.map(|_| at), false);
+        let start = head.stored.start;
+        (self.last, self.closed) = (head.stored.checksum.map(|_| at), false);
         if head.header == self.begin {
             return Ok(());
         }
-        if head.checksum.is_some() && std::mem::take(&mut self.nameless) {
+        if head.stored.checksum.is_some() && std::mem::take(&mut self.nameless) {
             self.marks.push((start, Mark::Name(head.name.to_vec())));
         }
-        let closes = head.checksum.filter(|checksum| checksum.cover == Cover::Close);
+        let closes = head.stored.checksum.filter(|checksum| checksum.cover == Cover::Close);
         let mark = match closes {
             Some(checksum) => sound(read_manifest(self.reader, head))?.map(|manifest| {
-                let close = Close { range: start..head.end(), digest: checksum.digest, manifest };
+                let close = Close { range: start..head.stored.end(), digest: checksum.digest, manifest };
                 self.closed =
                     close.begin().is_none_or(|begin| self.found.is_some_and(|found| found <= begin));
                 self.nameless = true;
@@ -310,10 +310,10 @@ impl<'a> Map<'a> {
 
     /// Takes a `.snapshot-begin`; whether its data is as it should be.
     fn begin(&mut self, head: &Head) -> Result<bool> {
-        self.marks.push((head.start, Mark::Begin));
+        self.marks.push((head.stored.start, Mark::Begin));
         (self.last, self.nameless) = (None, true);
         let mut data: Block = [1; BLOCK_LEN];
-        self.reader.read_exact(&mut data, head.data())?;
+        self.reader.read_exact(&mut data, head.stored.data())?;
         Ok(data == [0; BLOCK_LEN])
     }
 
@@ -407,17 +407,17 @@ fn read_list(reader: &Reader, head: &Head) -> Result<Option<List>> {
         .name
         .strip_suffix(VOLUMES_DATA.as_bytes())
         .is_some_and(|prefix| matches!(prefix, [] | [.., b'/']));
-    let is_full = head.checksum.is_some_and(|checksum| checksum.cover == Cover::Full);
+    let is_full = head.stored.checksum.is_some_and(|checksum| checksum.cover == Cover::Full);
     if !is_named_so
         || !is_full
         || head.kind != Kind::File
-        || head.sparse.is_some()
-        || head.stored > MAX_CLOSING_FILE
+        || head.stored.sparse.is_some()
+        || head.stored.length > MAX_CLOSING_FILE
     {
         return Ok(None);
     }
-    let mut text = vec![0; usize::try_from(head.stored).unwrap_or(0)];
-    let mut content = Content::new(reader, head, head.header);
+    let mut text = vec![0; usize::try_from(head.stored.length).unwrap_or(0)];
+    let mut content = Content::new(reader, head.data());
     content.read(&mut text, usize::MAX)?;
     content.finish()?;
     let items = volumes_data::decode(&text).unwrap_or_default();
@@ -558,19 +558,19 @@ impl Remnant {
                 break;
             }
             let Step::Member(head) = walk.step()? else { break };
-            let behind = ranges.partition_point(|gap| gap.end <= head.start);
-            if let Some(checksum) = head.checksum {
-                digest.add(head.start - start, &checksum.digest);
+            let behind = ranges.partition_point(|gap| gap.end <= head.stored.start);
+            if let Some(checksum) = head.stored.checksum {
+                digest.add(head.stored.start - start, &checksum.digest);
             }
             if behind == 0 {
                 certain += 1;
                 continue;
             }
-            let Some(checksum) = head.checksum else {
-                ends.push(head.end());
+            let Some(checksum) = head.stored.checksum else {
+                ends.push(head.stored.end());
                 continue;
             };
-            let this = (head.end(), checksum.digest, behind);
+            let this = (head.stored.end(), checksum.digest, behind);
             match found.insert(short_hash(head.name), this) {
                 Some((end, digest, gap)) if gap == behind && digest != this.1 => {
                     self.gaps[gap - 1].range.end = self.gaps[gap - 1].range.end.max(end);
@@ -578,7 +578,7 @@ impl Remnant {
                 Some((_, digest, _)) if digest == this.1 => continue,
                 _ => {}
             }
-            ends.push(head.end());
+            ends.push(head.stored.end());
         }
         let Some((members, expected)) = closed else { return Ok(()) };
         // Whether `.snapshot-begin` is there makes no difference.

@@ -131,9 +131,9 @@ proptest! {
         let mut files = Vec::new();
         crate::members(&options, &id, &Run::default(), &mut |member| {
             // The two closing files are looked at before anything is restored.
-            if member.stored > 0 && !member.entry.name.ends_with(b"volumes-data.yml")
-                && !member.entry.name.ends_with(b"snapshot.json") && member.start > 0 {
-                files.push((member.start, member.data()));
+            if member.stored.length > 0 && !member.entry.name.ends_with(b"volumes-data.yml")
+                && !member.entry.name.ends_with(b"snapshot.json") && member.stored.start > 0 {
+                files.push((member.stored.start, member.stored.data()));
             }
             Ok(())
         }).unwrap();
