@@ -22,7 +22,8 @@ use crate::backup::crew::Crew;
 use crate::backup::sink::Sink;
 use crate::backup::tree::Tree;
 use crate::config::Config;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Hint, Result};
+use crate::fs::ids::explain;
 use crate::fs::lock::{self, Mode};
 use crate::fs::{FileId, Handle};
 use crate::name::Shown;
@@ -92,6 +93,10 @@ struct OpenVolume<'a> {
 /// # Errors
 /// When anything cannot be read or written. The archive then is as it was before, unless the error says otherwise.
 pub fn backup(config: &Config, options: &BackupOptions, run: &Run) -> Result<BackupReport> {
+    append(config, options, run).map_err(explain)
+}
+
+fn append(config: &Config, options: &BackupOptions, run: &Run) -> Result<BackupReport> {
     let started = Instant::now();
     let kinds = config.check_volumes()?;
     let append_options =
@@ -108,10 +113,7 @@ fn find_end(reader: &Arc<Reader>, run: &Run) -> Result<u64> {
     let catalog = catalog::read(reader, run)?;
     let foreign_tail = catalog.end.is_some_and(|_| matches!(catalog.tail, crate::Tail::Foreign(_)));
     if catalog.problems.len() > usize::from(foreign_tail) {
-        catalog.require_sound(
-            reader,
-            "nothing is appended to a damaged archive: keep it, and make a new one with `snapshotter init`",
-        )?;
+        catalog.require_sound(reader).map_err(|damaged| damaged.with_hint(Hint::KeepDamagedArchive))?;
     }
     if catalog.globals {
         return Err(Error::Archive {

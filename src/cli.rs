@@ -3,6 +3,7 @@
 
 mod backup;
 mod flags;
+mod hints;
 mod init;
 mod json;
 mod list;

@@ -16,7 +16,7 @@ use crate::config::document::read::{Document, Item};
 pub use crate::config::exclude::Exclude;
 use crate::config::origin::{ConfigFile, Origin};
 pub use crate::config::paths::Volume;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fs::FileId;
 use crate::name::quote;
 use crate::yaml::quoted;
@@ -37,13 +37,30 @@ pub struct Config {
     volumes_origin: Origin,
 }
 
-/// What the command line puts in place of the file's.
+/// What the caller puts in place of the file's.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// `--prefix`.
+    /// The prefix.
     pub prefix: Option<String>,
-    /// `--volume`; empty if it was not given.
+    /// The volumes; empty if none were given.
     pub volumes: Vec<String>,
+    /// How messages name these two.
+    pub named: Named,
+}
+
+/// How messages name what is given in place of the file's: a command line has flags for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Named {
+    /// What the prefix is given by.
+    pub prefix: &'static str,
+    /// What the volumes are given by.
+    pub volumes: &'static str,
+}
+
+impl Default for Named {
+    fn default() -> Self {
+        Named { prefix: "prefix", volumes: "volumes" }
+    }
 }
 
 /// Whether there must be volumes.
@@ -66,9 +83,9 @@ impl Config {
     /// that is needed.
     ///
     /// # Errors
-    /// [`Error::Config`]: what it says cannot be used. [`Error::IoHint`], [`Error::Io`]: it cannot be read.
+    /// [`Error::Config`]: what it says cannot be used. [`Error::Io`]: it cannot be read.
     pub fn load(path: &Path, explicit: bool, overrides: &Overrides, need: Need) -> Result<Config> {
-        let Overrides { prefix, volumes } = overrides;
+        let Overrides { prefix, volumes, named } = overrides;
         let optional = !explicit && prefix.is_some() && (need == Need::VolumesOrAll || !volumes.is_empty());
         let (document, origin, file) = match ConfigFile::read(path) {
             Ok(file) => (
@@ -76,13 +93,13 @@ impl Config {
                 Origin::File(Arc::new(file)),
                 Some(path.to_owned()),
             ),
-            Err(Error::IoHint { source, .. }) if optional && source.kind() == ErrorKind::NotFound => {
-                (Document::default(), Origin::Named("--volume"), None)
+            Err(error) if optional && error.system().is_some_and(|e| e.kind() == ErrorKind::NotFound) => {
+                (Document::default(), Origin::Named(named.volumes), None)
             }
             Err(error) => return Err(error),
         };
         let (prefix, prefix_origin) = match (prefix, document.prefix) {
-            (Some(prefix), _) => (prefix.clone(), Origin::Named("--prefix")),
+            (Some(prefix), _) => (prefix.clone(), Origin::Named(named.prefix)),
             (None, Some(prefix)) => (prefix, origin.clone()),
             (None, None) => {
                 let reason =
@@ -94,7 +111,7 @@ impl Config {
         let exclude =
             Exclude::compile(patterns).map_err(|bad| origin.refuse(Item::Pattern(bad.index), bad.reason))?;
         let (volumes, volumes_origin) = match document.volumes {
-            _ if !volumes.is_empty() => (volumes.clone(), Origin::Named("--volume")),
+            _ if !volumes.is_empty() => (volumes.clone(), Origin::Named(named.volumes)),
             listed => (listed.unwrap_or_default(), origin),
         };
         let mut config = Config::assemble((prefix, prefix_origin), (volumes, volumes_origin), exclude, need)?;

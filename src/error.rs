@@ -1,13 +1,14 @@
-//! What can go wrong, one variant for each kind of operation that failed. A message says what was being done,
-//! to what, why it failed and what to do about it; the cause of an [`Error::Io`] is its source and stands in no
-//! message of ours, so that a chain printed with `: ` between its links says everything once.
+//! What can go wrong, one variant for each kind of operation that failed. A message says what was being done, to
+//! what, and why it failed; what to do about it is data, a [`Hint`]. The cause of an [`Error::Io`] is its source and
+//! stands in no message of ours, so a chain printed with `: ` between its links says everything once.
 
-use std::io;
+mod hint;
 
-use nix::errno::Errno;
+use std::{fmt, io};
 
-use crate::fs::ids::Namespace;
+pub use crate::error::hint::Hint;
 use crate::name::Shown;
+use crate::warning::Warning;
 
 /// The result of this library's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -25,18 +26,6 @@ pub enum Error {
         path: Shown,
         /// The system's reason.
         source: io::Error,
-    },
-    /// The same, and there is something that the user can do.
-    #[error("cannot {action} {path}: {}: {hint}", reason(source))]
-    IoHint {
-        /// What was being done, as a verb.
-        action: &'static str,
-        /// To what.
-        path: Shown,
-        /// The system's reason. It stands in the message, before the hint.
-        source: io::Error,
-        /// The way out.
-        hint: String,
     },
     /// The configuration, from a file or from the command line, cannot be used.
     #[error("{origin}{}: {reason}", line.map(|l| format!(", line {l}")).unwrap_or_default())]
@@ -82,8 +71,8 @@ pub enum Error {
         reason: String,
     },
     /// A warning under `strict`.
-    #[error("{0} (an error because of --strict)")]
-    Strict(crate::observer::Warning),
+    #[error("{0}")]
+    Strict(Warning),
     /// The run was asked to stop.
     #[error("stopped by {signal}: {state}")]
     Stopped {
@@ -110,6 +99,67 @@ pub enum Error {
         /// The state that things are in now, and what to do.
         state: String,
     },
+    /// Another of these errors, and what can be done about it.
+    #[error(transparent)]
+    Hinted(Hinted),
+}
+
+/// An error with a [`Hint`]. It reads as that error alone.
+#[derive(Debug)]
+pub struct Hinted {
+    error: Box<Error>,
+    hint: Hint,
+}
+
+impl fmt::Display for Hinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Hinted {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl Error {
+    /// What can be done about it.
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Error::Hinted(Hinted { hint, .. }) => Some(hint.clone()),
+            Error::Incomplete { what, .. } | Error::Undo { what, .. } => what.hint(),
+            Error::Strict(_) => Some(Hint::BecauseOfStrict),
+            other => other.system().and_then(Hint::of_system),
+        }
+    }
+
+    /// The operating system's reason, if it was one.
+    pub fn system(&self) -> Option<&io::Error> {
+        match self {
+            Error::Io { source, .. } => Some(source),
+            Error::Hinted(Hinted { error, .. }) => error.system(),
+            Error::Incomplete { what, .. } | Error::Undo { what, .. } => what.system(),
+            _ => None,
+        }
+    }
+
+    /// The error itself, without its hint: one of the other variants.
+    pub fn kind(&self) -> &Error {
+        match self {
+            Error::Hinted(Hinted { error, .. }) => error,
+            other => other,
+        }
+    }
+
+    /// The same error, with what can be done about it, if that is known.
+    pub(crate) fn with_hint(self, hint: impl Into<Option<Hint>>) -> Error {
+        match (self, hint.into()) {
+            (error, None) => error,
+            (Error::Hinted(Hinted { error, .. }), Some(hint)) => Error::Hinted(Hinted { error, hint }),
+            (error, Some(hint)) => Error::Hinted(Hinted { error: Box::new(error), hint }),
+        }
+    }
 }
 
 /// Attaches what was being done, and to what, to an error of the operating system.
@@ -133,57 +183,11 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
-/// The whole of an error on one line: its message, its cause in the system's words, and the way out where there is
-/// one that always holds.
+/// The whole of an error on one line, without its hint: its message, and its cause in the system's words.
 pub fn chain(error: &Error) -> String {
     match error {
-        Error::Io { source, .. } => match way_out(source) {
-            Some(way_out) => format!("{error}: {}: {way_out}", reason(source)),
-            None => format!("{error}: {}", reason(source)),
-        },
+        Error::Io { source, .. } => format!("{error}: {}", reason(source)),
+        Error::Hinted(Hinted { error, .. }) => chain(error),
         other => other.to_string(),
     }
-}
-
-/// What helps against an error of the system, whatever was being done.
-fn way_out(source: &io::Error) -> Option<&'static str> {
-    let errno = Errno::from_raw(source.raw_os_error().unwrap_or(0));
-    match source.kind() {
-        io::ErrorKind::StorageFull => Some("make room on that filesystem"),
-        io::ErrorKind::QuotaExceeded => Some("make room in that quota, or raise it"),
-        io::ErrorKind::FileTooLarge => {
-            Some("that filesystem, or the limit that `ulimit -f` shows, takes no larger file")
-        }
-        io::ErrorKind::OutOfMemory => Some("give the container, or the machine, more memory"),
-        io::ErrorKind::ReadOnlyFilesystem => Some("mount it without `:ro`"),
-        io::ErrorKind::CrossesDevices => {
-            Some("a part of the volume is a filesystem or subvolume of its own: restore with --in-place")
-        }
-        io::ErrorKind::PermissionDenied if errno == Errno::EPERM => {
-            Some(
-                "run as root, with `--cap-add FOWNER` where capabilities were dropped, and see with `lsattr` whether it is \
-                 immutable",
-            )
-        }
-        io::ErrorKind::PermissionDenied => {
-            Some(closed_to_root().unwrap_or(
-                "run as a user that may, or as root, with `--cap-add DAC_OVERRIDE` where capabilities were dropped",
-            ))
-        }
-        _ => match errno {
-            Errno::EIO => Some("its disk or its file server fails: look at what `dmesg` says"),
-            Errno::EMFILE => Some("let it open more files, with `docker run --ulimit nofile=1024`"),
-            Errno::ENOSYS => Some("this kernel is too old, or the container's seccomp profile too narrow: Linux 4.11 is needed"),
-            Errno::ENFILE => Some("the whole machine may not open more: raise `fs.file-max` with `sysctl`"),
-            _ => None,
-        },
-    }
-}
-
-/// What helps against a permission that root does not have, if that is for the user namespace it is root of.
-pub(crate) fn closed_to_root() -> Option<&'static str> {
-    Namespace::of_this_process().is_ok_and(|here| here.confines()).then_some(
-        "root of this user namespace is another user of the host, to whom it is closed: `chown` it there, or run with \
-         `docker run --userns=host`",
-    )
 }

@@ -50,6 +50,7 @@ mod staging;
 pub mod time;
 mod verify;
 mod volume;
+mod warning;
 mod yaml;
 
 pub use archive::checksum::{Checksum, Cover};
@@ -59,7 +60,7 @@ pub use archive::init::{init_archive, init_archive_over};
 pub use archive::member::{Member, Stored};
 pub use archive::sparse::Map;
 pub use backup::{BackupOptions, ChecksumPolicy, backup};
-pub use error::{Error, Result};
+pub use error::{Error, Hint, Result};
 pub use report::{BackupReport, Listing, RestoreReport, Verification};
 pub use restore::{RestoreOptions, restore};
 pub use snapshot::catalog::{Catalog, Problem};

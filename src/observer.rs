@@ -1,26 +1,10 @@
 //! How the library speaks while it works: it never prints, it tells an [`Observer`].
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
-use crate::name::Shown;
-
-/// Something that was not done as asked, or not kept, about one path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// The full path, as bytes.
-    pub path: Vec<u8>,
-    /// What is the matter.
-    pub reason: String,
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", Shown::from(&self.path), self.reason)
-    }
-}
+pub use crate::warning::Warning;
 
 /// What a run is busy with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,8 +32,9 @@ use std::time::{Duration, Instant};
 
 use crate::archive::open::Reader;
 use crate::config::Config;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Hint, Result};
 use crate::fs::handle::path;
+use crate::fs::ids::explain;
 use crate::fs::lock::{self, Mode};
 use crate::fs::{FileId, Handle, mounts};
 use crate::name::Shown;
@@ -109,6 +110,10 @@ struct Job<'a> {
 /// When the archive, the snapshot or a volume cannot be used, when anything in the snapshot is damaged, or when
 /// something cannot be written. The volumes then are as they were, unless the error says otherwise.
 pub fn restore(config: &Config, options: &RestoreOptions, run: &Run) -> Result<RestoreReport> {
+    put_back(config, options, run).map_err(explain)
+}
+
+fn put_back(config: &Config, options: &RestoreOptions, run: &Run) -> Result<RestoreReport> {
     let started = Instant::now();
     check_options(options)?;
     let kinds = if options.into.is_none() { Some(config.check_volumes()?) } else { None };
@@ -201,13 +206,9 @@ fn refuse_taken(wanted: &[Wanted], options: &RestoreOptions) -> Result<()> {
     for wanted in wanted {
         let target = restored(wanted, options).target;
         if target::holds_something(&target)? {
-            return Err(Error::Volume {
-                action: "restore to",
-                volume: Shown::from(&target),
-                reason: "there is something, and --skip-damaged may bring less than all: name a new directory with \
-                         --into"
-                    .to_owned(),
-            });
+            let reason = "there is something, and what is left of a damaged snapshot may be less".to_owned();
+            let error = Error::Volume { action: "restore to", volume: Shown::from(&target), reason };
+            return Err(error.with_hint(Hint::NameNewDirectory));
         }
     }
     Ok(())
@@ -216,11 +217,7 @@ fn refuse_taken(wanted: &[Wanted], options: &RestoreOptions) -> Result<()> {
 /// What to do about a damaged snapshot.
 fn with_way_out(error: Error) -> Error {
     match error {
-        Error::Damaged { archive, offset, reason } => {
-            let way_out = "`snapshotter verify` tells what is sound; restore another snapshot with --snapshot, or what \
-                           is sound of this one with --skip-damaged and --into";
-            Error::Damaged { archive, offset, reason: format!("{reason}: {way_out}") }
-        }
+        Error::Damaged { .. } => error.with_hint(Hint::SkipDamaged),
         other => other,
     }
 }
@@ -308,27 +305,26 @@ fn check_sharing(roots: &[(usize, Handle, Vec<u8>)]) -> Result<()> {
     let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
     let shared = mounts::shared(&paths).context("look for mounts in", &*roots[0].2)?;
     let Some((inner, _, second)) = shared else { return Ok(()) };
-    let reason = format!(
-        "it is {}, mounted a second time, and that lies in another volume: restore one of the two alone with --volume",
-        Shown::from(second.as_path())
-    );
-    Err(Error::Volume { action: "restore to", volume: Shown::from(&roots[inner].2), reason })
+    let second = Shown::from(second.as_path());
+    let reason = format!("it is {second}, mounted a second time, and that lies in another volume");
+    let error = Error::Volume { action: "restore to", volume: Shown::from(&roots[inner].2), reason };
+    Err(error.with_hint(Hint::RestoreAlone))
 }
 
 /// One path is restored beside what is in a volume, never in place of all of it.
 fn check_options(options: &RestoreOptions) -> Result<()> {
     if options.skip_damaged && (options.into.is_none() || options.in_place) {
-        let reason = "it needs --into, which names a new directory, as it may bring less than all".to_owned();
-        return Err(Error::Config { origin: Shown::from("--skip-damaged"), line: None, reason });
+        let reason = "it needs `into`, a new directory, as it may bring less than all".to_owned();
+        return Err(Error::Config { origin: Shown::from("skip_damaged"), line: None, reason });
     }
     let reason = match (&options.path, &options.into) {
-        (Some(_), None) => "it needs --into, which names the directory to restore below",
+        (Some(_), None) => "it needs `into`, the directory to restore below",
         (Some(_), Some(_)) if options.in_place => {
-            "it cannot be combined with --in-place, which clears the volume"
+            "it cannot be combined with `in_place`, which clears the volume"
         }
         _ => return Ok(()),
     };
-    Err(Error::Config { origin: Shown::from("--path"), line: None, reason: reason.to_owned() })
+    Err(Error::Config { origin: Shown::from("path"), line: None, reason: reason.to_owned() })
 }
 
 fn restored(wanted: &Wanted, options: &RestoreOptions) -> RestoredVolume {

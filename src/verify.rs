@@ -13,6 +13,7 @@ use crate::archive::member::Member;
 use crate::archive::open::Reader;
 use crate::archive::walk::{CHUNK, Step, Walk};
 use crate::error::Result;
+use crate::fs::ids::explain;
 use crate::name::Shown;
 use crate::observer::{Phase, Run};
 use crate::report::{Listing, Verification, Verified, VerifiedVolume};
@@ -43,7 +44,7 @@ impl Default for ListOptions {
 /// # Errors
 /// When it is no archive, or cannot be read.
 pub fn list(options: &ListOptions, run: &Run) -> Result<Listing> {
-    let (reader, catalog) = catalog::open(&options.archive, options.lock_timeout, run)?;
+    let (reader, catalog) = catalog::open(&options.archive, options.lock_timeout, run).map_err(explain)?;
     Ok(Listing { archive: reader.name().clone(), catalog })
 }
 
@@ -57,7 +58,8 @@ pub fn members(
     run: &Run,
     each: &mut dyn FnMut(&Member) -> Result<()>,
 ) -> Result<Snapshot> {
-    let (reader, mut catalog) = catalog::open(&options.archive, options.lock_timeout, run)?;
+    let (reader, mut catalog) =
+        catalog::open(&options.archive, options.lock_timeout, run).map_err(explain)?;
     let wanted = select::by_id(&catalog, reader.name(), id)?.start;
     let at = catalog.snapshots.iter().position(|snapshot| snapshot.start == wanted).unwrap_or_default();
     let snapshot = catalog.snapshots.swap_remove(at);
@@ -80,7 +82,8 @@ pub fn members(
 /// When it is no archive, or cannot be read. What is wrong in an archive is a [`Problem`].
 pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     let started = Instant::now();
-    let (reader, catalog, salvage) = salvage::open(&options.archive, options.lock_timeout, run)?;
+    let (reader, catalog, salvage) =
+        salvage::open(&options.archive, options.lock_timeout, run).map_err(explain)?;
     run.observer.begin(Phase::Verifying, Some(reader.len()));
     // Two zero blocks in the middle of a snapshot are no end, nor are those where it began that no backup left so.
     let is_foreign = matches!(catalog.tail, Tail::Foreign(_));

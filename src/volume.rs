@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, Hint};
 use crate::name::Shown;
 
 /// What a volume is.
@@ -40,9 +40,8 @@ pub(crate) fn id(path: &str) -> &str {
 
 /// The error for a volume that is a file which this run uses itself.
 pub(crate) fn in_use(action: &'static str, volume: Shown) -> Error {
-    let reason = "it is the archive or the configuration of this run: remove it from `volumes`, or give this run another \
-                  path for its own with --archive or --config";
-    Error::Volume { action, volume, reason: reason.to_owned() }
+    let reason = "it is the archive or the configuration of this run".to_owned();
+    Error::Volume { action, volume, reason }.with_hint(Hint::OtherPathForOwnFile)
 }
 
 /// The names that `path` consists of, without what leads nowhere: empty ones, and `.`.

@@ -22,7 +22,7 @@ use crate::archive::end::{Tail, tail};
 use crate::archive::open::{Access, Reader};
 use crate::archive::ustar::Block;
 use crate::archive::{BLOCK, BLOCK_LEN, END, END_LEN};
-use crate::error::{Context, Error, Result, reason};
+use crate::error::{Context, Error, Hint, Result, reason};
 use crate::fs::clone::DevicePair;
 use crate::fs::lock::{self, Mode};
 use crate::fs::{FileId, Handle, Stat};
@@ -233,19 +233,17 @@ impl Append {
             )),
             Tail::Foreign(_) if discard => {
                 let length = self.reader.len() - behind;
-                run.observer.note(&format!("{length} bytes behind the archive's end are cut, as --discard-tail says"));
+                run.observer.note(&format!("{length} bytes behind the archive's end are cut, as was asked for"));
             }
             Tail::Foreign(offset) => {
-                return Err(Error::Archive {
-                    action: "append to",
-                    archive: self.reader.name().clone(),
-                    reason: format!(
-                        "it ends at offset {}, and something else follows at {offset}, maybe another archive, or what \
-                         is left of a snapshot: look at it with `snapshotter verify` and `tar -itf`, and if it is not \
-                         needed, cut it off with `snapshotter backup --discard-tail`",
-                        self.end
-                    ),
-                });
+                let reason = format!(
+                    "it ends at offset {}, and something else follows at {offset}, maybe another archive, or what is \
+                     left of a snapshot",
+                    self.end
+                );
+                let archive = self.reader.name().clone();
+                let error = Error::Archive { action: "append to", archive, reason };
+                return Err(error.with_hint(Hint::DiscardTail));
             }
         }
         Ok(())

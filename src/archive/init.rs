@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::archive::open::{Access, Reader};
 use crate::archive::{BLOCK, END, END_LEN};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Hint, Result};
+use crate::fs::ids::explain;
 use crate::fs::{Handle, StoreFile, by_path, lock};
 use crate::name::Shown;
 use crate::observer::Run;
@@ -29,7 +30,7 @@ const MAX_EMPTY: u64 = 1 << 20;
 /// # Errors
 /// When `path` holds anything else, or cannot be written; it is then as it was.
 pub fn init_archive(path: &Path) -> Result<()> {
-    init(path, false)
+    init(path, false).map_err(explain)
 }
 
 /// Makes an empty archive at `path`, whatever file is there. What it held is lost.
@@ -37,7 +38,7 @@ pub fn init_archive(path: &Path) -> Result<()> {
 /// # Errors
 /// When `path` is no regular file, is in use, or cannot be written.
 pub fn init_archive_over(path: &Path) -> Result<()> {
-    init(path, true)
+    init(path, true).map_err(explain)
 }
 
 fn init(path: &Path, force: bool) -> Result<()> {
@@ -45,8 +46,8 @@ fn init(path: &Path, force: bool) -> Result<()> {
         Ok(handle) => fill(&StoreFile::new(handle), path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => reset(path, force),
         Err(source) if source.kind() == io::ErrorKind::NotFound => {
-            let hint = "make its directory first".to_owned();
-            Err(Error::IoHint { action: "create", path: Shown::from(path), source, hint })
+            let error = Error::Io { action: "create", path: Shown::from(path), source };
+            Err(error.with_hint(Hint::MakeDirectory))
         }
         Err(source) => Err(Error::Io { action: "create", path: Shown::from(path), source }),
     }
@@ -85,12 +86,9 @@ fn reset(path: &Path, force: bool) -> Result<()> {
     )?;
     let reader = reader.refreshed()?;
     if !force && !is_empty(&reader)? {
-        return Err(Error::Archive {
-            action: "initialise",
-            archive: reader.name().clone(),
-            reason: "it exists and is not empty: name another path, or throw away what it holds with --force"
-                .to_owned(),
-        });
+        let reason = "it exists and is not empty".to_owned();
+        let error = Error::Archive { action: "initialise", archive: reader.name().clone(), reason };
+        return Err(error.with_hint(Hint::ForceInit));
     }
     let file = reader.file();
     file.truncate(0)

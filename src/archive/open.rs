@@ -7,8 +7,9 @@ use std::sync::Arc;
 use nix::errno::Errno;
 
 use crate::archive::ustar::Block;
-use crate::error::{Context, Error, Result, closed_to_root};
+use crate::error::{Context, Error, Hint, Result};
 use crate::fs::by_path::canonical;
+use crate::fs::ids::is_confined;
 use crate::fs::{FileId, FileKind, Handle, StoreFile};
 use crate::name::Shown;
 
@@ -121,9 +122,6 @@ pub(crate) fn describe(at: u64, block: &Block) -> String {
     }
 }
 
-/// How to mount an archive, for messages.
-const MOUNT: &str = "mount an archive with `-v $PWD/backup.tar:/backup.tar`";
-
 fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
     let action = match access {
         Access::Read => "read",
@@ -133,49 +131,39 @@ fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
     // A FIFO must not be opened, and a directory cannot be: ask first. The path itself may be a symbolic link.
     let real = canonical(path).map_err(|source| missing(access, action, name, source))?;
     let kind = Handle::open_path(&real).and_then(|handle| handle.stat()).context("look at", name)?.kind;
-    let remedy = match access {
-        Access::Init => "remove it, and try again".to_owned(),
-        _ => {
-            format!("remove it on the host, make an archive with `snapshotter init backup.tar`, and {MOUNT}")
-        }
+    let (reason, hint) = match kind {
+        FileKind::File => ("", None),
+        FileKind::Directory => ("Is a directory", Some(Hint::ArchiveIsDirectory)),
+        _ => ("it is no regular file", Some(Hint::ArchiveIsNoFile)),
     };
-    let refused = |reason: String| Error::Archive { action, archive: name.clone(), reason };
-    match kind {
-        FileKind::File => {}
-        FileKind::Directory => {
-            return Err(refused(format!(
-                "Is a directory (docker makes one when the host path does not exist): {remedy}"
-            )));
-        }
-        _ => return Err(refused(format!("it is no regular file: {remedy}"))),
+    if let Some(hint) = hint {
+        let hint = if access == Access::Init { Hint::NameAnotherArchive } else { hint };
+        let error = Error::Archive { action, archive: name.clone(), reason: reason.to_owned() };
+        return Err(error.with_hint(hint));
     }
     let opened = match access {
         Access::Read => Handle::open_for_reading(&real),
         Access::Append | Access::Init => Handle::open_for_update(&real),
     };
     opened.map_err(|source| {
-        let path = name.clone();
         let hint = match Errno::from_raw(source.raw_os_error().unwrap_or(0)) {
-            Errno::EROFS => "mount the archive without `:ro`".to_owned(),
-            Errno::EACCES => closed_to_root().map_or_else(
-                || format!("{action} it as a user that may, or as root with `--cap-add DAC_OVERRIDE`"),
-                str::to_owned,
-            ),
-            _ => return Error::Io { action, path, source },
+            Errno::EROFS => Some(Hint::MountArchiveWritable),
+            Errno::EACCES if is_confined() => Some(Hint::ClosedInNamespace),
+            Errno::EACCES => Some(Hint::ArchiveAccess { action: action.to_owned() }),
+            _ => None,
         };
-        Error::IoHint { action, path, source, hint }
+        let error = Error::Io { action, path: name.clone(), source };
+        error.with_hint(hint)
     })
 }
 
 fn missing(access: Access, action: &'static str, name: &Shown, source: io::Error) -> Error {
-    let path = name.clone();
     let hint = match (Errno::from_raw(source.raw_os_error().unwrap_or(0)), access) {
-        (Errno::ENOENT | Errno::ELOOP, Access::Init) => {
-            "it is a symbolic link that leads nowhere: remove it".to_owned()
-        }
-        (Errno::ENOENT, _) => format!("make an archive with `snapshotter init`, and {MOUNT}"),
-        (Errno::ELOOP | Errno::ENOTDIR, _) => "name an archive with --archive".to_owned(),
-        _ => return Error::Io { action, path, source },
+        (Errno::ENOENT | Errno::ELOOP, Access::Init) => Some(Hint::RemoveDanglingLink),
+        (Errno::ENOENT, _) => Some(Hint::MakeArchive),
+        (Errno::ELOOP | Errno::ENOTDIR, _) => Some(Hint::NameArchive),
+        _ => None,
     };
-    Error::IoHint { action, path, source, hint }
+    let error = Error::Io { action, path: name.clone(), source };
+    error.with_hint(hint)
 }

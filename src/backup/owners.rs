@@ -54,8 +54,8 @@ impl Owners {
         if self.unmapped.count > 0 {
             let reason = format!(
                 "{} an owner, a group or an ACL that this user namespace does not map, and the snapshot has the id \
-                 that the system shows instead: change the owner on the host, or back up and restore with \
-                 `docker run --userns=host`",
+                 that the system shows instead: change the owner on the host, or back up and restore in \
+                 the host's user namespace",
                 self.unmapped.these("has", "have"),
             );
             crew.warn(&self.unmapped.first, reason)?;

@@ -9,6 +9,8 @@ use serde::Serialize;
 use snapshotter::name::Shown;
 use snapshotter::{Error, Result};
 
+use crate::cli::hints;
+
 /// The result of a command on its way to stdout. When nobody reads it any longer, it is dropped: `list | head` is no
 /// error.
 #[derive(Debug)]
@@ -127,24 +129,13 @@ pub(crate) fn to_stderr(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// The whole of an error, on one line: each message, then the system's own words.
+/// The whole of an error, on one line: each message, the system's own words, then what to do about it.
 pub(crate) fn message(error: &anyhow::Error) -> String {
-    let links = error.chain().map_while({
-        let mut ended = false;
-        move |link| {
-            if ended {
-                return None;
-            }
-            if let Some(of_library) = link.downcast_ref::<Error>() {
-                // It says its causes itself.
-                ended = true;
-                return Some(snapshotter::error::chain(of_library));
-            }
-            Some(
-                link.downcast_ref::<io::Error>().map_or_else(|| link.to_string(), snapshotter::error::reason),
-            )
-        }
-    });
+    let words = |link: &(dyn std::error::Error + 'static)| {
+        link.downcast_ref().map_or_else(|| link.to_string(), snapshotter::error::reason)
+    };
+    let hint = error.chain().find_map(|link| link.downcast_ref::<Error>()?.hint());
+    let links = error.chain().map(words).chain(hint.map(|hint| hints::words(&hint).into_owned()));
     links.collect::<Vec<_>>().join(": ")
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use snapshotter::config::{Config, Need, Overrides};
+use snapshotter::config::{Config, Named, Need, Overrides};
 use snapshotter::observer::{Cancel, Run};
 use snapshotter::{DEFAULT_CONFIG, ListOptions, Result};
 
@@ -54,7 +54,8 @@ impl Session {
     /// When the configuration cannot be used.
     pub(crate) fn config(&self, need: Need) -> Result<Config> {
         let path = self.flags.config().unwrap_or(Path::new(DEFAULT_CONFIG));
-        let overrides = Overrides { prefix: self.flags.prefix.clone(), volumes: self.volumes.clone() };
+        let named = Named { prefix: "--prefix", volumes: "--volume" };
+        let overrides = Overrides { prefix: self.flags.prefix.clone(), volumes: self.volumes.clone(), named };
         Config::load(path, self.flags.config().is_some(), &overrides, need)
     }
 

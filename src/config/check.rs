@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::document::read::Item;
 use crate::config::{Config, Volume};
-use crate::error::{Context as _, Result, reason};
+use crate::error::{Context as _, Hint, Result, reason};
 use crate::fs::by_path::canonical;
 use crate::fs::mounts::{self, MOUNTINFO, mount_points};
 use crate::fs::{FileId, FileKind, Stat};
@@ -29,7 +29,8 @@ impl Config {
         let mut paths = HashMap::new();
         for (index, volume) in self.volumes.iter().enumerate() {
             let refuse = |reason| self.volumes_origin.refuse(Item::Volume(index), reason);
-            let Looked { kind, id, path } = look(volume).map_err(refuse)?;
+            let Looked { kind, id, path } =
+                look(volume).map_err(|(reason, hint)| refuse(reason).with_hint(hint))?;
             if let Some(first) = known.insert(id, volume) {
                 let (this, first) = (quote(volume.path()), quote(first.path()));
                 return Err(refuse(format!("{this} and {first} are the same {}: keep one", kind.name())));
@@ -91,16 +92,16 @@ struct Looked {
     path: PathBuf,
 }
 
-/// Looks at a volume; an error is the reason why it cannot be one.
-fn look(volume: &Volume) -> Result<Looked, String> {
+/// Looks at a volume; an error is the reason why it cannot be one, and what to do.
+fn look(volume: &Volume) -> Result<Looked, (String, Option<Hint>)> {
     let path = Path::new(volume.path());
     let shown = quote(volume.path());
     let unreachable = |error: std::io::Error| {
         let reason = reason(&error);
         if error.kind() == std::io::ErrorKind::NotFound {
-            format!("{shown}: {reason}: is `--volumes-from` missing, or the container's path another?")
+            (format!("{shown}: {reason}"), Some(Hint::MountVolumes))
         } else {
-            format!("{shown}: {reason}: give a path that can be reached here")
+            (format!("{shown}: {reason}: give a path that can be reached here"), None)
         }
     };
     let stat = Stat::of_path(path).map_err(unreachable)?;
@@ -108,10 +109,15 @@ fn look(volume: &Volume) -> Result<Looked, String> {
         FileKind::Directory => VolumeType::Dir,
         FileKind::File => VolumeType::File,
         FileKind::Symlink => {
-            return Err(format!("{shown} is a symbolic link: give the path it leads to"));
+            return Err((format!("{shown} is a symbolic link: give the path it leads to"), None));
         }
         _ => {
-            return Err(format!("{shown} is neither a directory nor a regular file: give one of these"));
+            return Err((
+                format!(
+                    "{shown} is neither a directory nor a regular file: give one of these, or leave it out"
+                ),
+                None,
+            ));
         }
     };
     Ok(Looked { kind, id: stat.id, path: canonical(path).map_err(unreachable)? })
@@ -156,7 +162,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_volume_is_refused() {
-        refused(&["dir", "no"], "/no`: No such file or directory: is `--volumes-from` missing");
+        refused(&["dir", "no"], "/no`: No such file or directory");
+        assert_eq!(check(&["dir", "no"]).unwrap_err().hint(), Some(Hint::MountVolumes));
         refused(&["file/x"], "/file/x`: Not a directory");
         refused(&["link"], "is a symbolic link");
         refused(&["socket"], "is neither a directory nor a regular file");

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use crate::config::document::line_of;
 use crate::config::document::read::Item;
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Context as _, Error, Hint, Result};
 use crate::fs::{FileKind, Handle, StoreFile};
 use crate::name::Shown;
 
@@ -88,19 +88,11 @@ fn refuse(origin: Shown, line: Option<usize>, reason: impl fmt::Display) -> Erro
 }
 
 fn hinted(action: &'static str, path: &Path, source: io::Error) -> Error {
-    let mount = format!("-v $PWD/config.yml:{}", Shown::from(path));
+    let shown = Shown::from(path);
     let hint = match source.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ENOENT) => format!(
-            "write one, such as `{{prefix: web, volumes: [/data]}}`, and mount it with `{mount}`, or name \
-             none and give --prefix and --volume"
-        ),
-        Some(Errno::EISDIR) => format!(
-            "docker makes one when the host path of `{mount}` does not exist: remove it, write a file there, and \
-             make the container anew"
-        ),
-        _ => {
-            return Error::Io { action, path: path.into(), source };
-        }
+        Some(Errno::ENOENT) => Some(Hint::WriteConfig { path: shown.to_string() }),
+        Some(Errno::EISDIR) => Some(Hint::ConfigIsDirectory { path: shown.to_string() }),
+        _ => None,
     };
-    Error::IoHint { action, path: path.into(), source, hint }
+    Error::Io { action, path: shown, source }.with_hint(hint)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
+use crate::error::{Error, Hint};
 use crate::fs::Handle;
 
 /// How many ids there are: all 32-bit numbers but the last, which means none.
@@ -38,6 +39,17 @@ struct Ids {
     /// The first and how many, of each range that is mapped.
     ranges: Vec<(u64, u64)>,
     overflow: u32,
+}
+
+/// Whether a permission that root does not have is missing because of the user namespace it is root of.
+pub(crate) fn is_confined() -> bool {
+    Namespace::of_this_process().is_ok_and(|here| here.confines())
+}
+
+/// The same error, with the hint that only this user namespace closes what it is about, where that is so.
+pub(crate) fn explain(error: Error) -> Error {
+    let closed = error.hint() == Some(Hint::AccessDenied) && is_confined();
+    error.with_hint(closed.then_some(Hint::ClosedInNamespace))
 }
 
 impl Namespace {

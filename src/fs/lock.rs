@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Hint, Result};
 use crate::fs::{FileKind, Handle, has_errno};
 use crate::name::Shown;
 use crate::observer::Run;
@@ -25,14 +25,8 @@ pub(crate) fn lock(handle: &Handle, mode: Mode, what: &Shown, timeout: Duration,
     if try_lock(handle, mode, what, timeout, run)? {
         return Ok(());
     }
-    Err(Error::Volume {
-        action: "lock",
-        volume: what.clone(),
-        reason: format!(
-            "another run still uses it after {} s: wait for that one, or give it longer with --lock-timeout",
-            timeout.as_secs()
-        ),
-    })
+    let reason = format!("another run still uses it after {} s", timeout.as_secs());
+    Err(Error::Volume { action: "lock", volume: what.clone(), reason }.with_hint(Hint::WaitLonger))
 }
 
 /// Whether the lock could be had.

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use crate::archive::decode::Head;
 use crate::archive::entry::Entry;
-use crate::error::{Context, Error, Result, reason};
+use crate::error::{Context, Error, Hint, Result, reason};
 use crate::fs::ids::Namespace;
 use crate::fs::xattrs::{ACL_ACCESS, ACL_DEFAULT, Xattr};
 use crate::fs::{FileKind, Handle, acl, has_errno};
@@ -223,22 +223,17 @@ fn failed(action: &'static str, path: &dyn Fn() -> Vec<u8>, source: io::Error) -
 }
 
 fn owner_refused(path: &[u8], (uid, gid): (u32, u32), source: io::Error) -> Error {
-    let path = Shown::from(path);
-    if has_errno(&source, &[Errno::EPERM]) {
-        let hint =
-            "run as root (in docker with CAP_CHOWN), or leave owners as they are with --no-owner".to_owned();
-        return Error::IoHint { action: "set the owner of", path, source, hint };
-    }
-    if has_errno(&source, &[Errno::EINVAL])
+    let hint = if has_errno(&source, &[Errno::EPERM]) {
+        Some(Hint::LeaveOwners)
+    } else if has_errno(&source, &[Errno::EINVAL])
         && Namespace::of_this_process().is_ok_and(|here| !here.maps(uid, gid))
     {
-        let hint = format!(
-            "{uid}:{gid} is not mapped in this user namespace: run with `docker run --userns=host`, or leave owners as \
-             they are with --no-owner"
-        );
-        return Error::IoHint { action: "set the owner of", path, source, hint };
-    }
-    Error::Io { action: "set the owner of", path, source }
+        Some(Hint::LeaveUnmappedOwners { uid, gid })
+    } else {
+        None
+    };
+    let error = Error::Io { action: "set the owner of", path: Shown::from(path), source };
+    error.with_hint(hint)
 }
 
 fn set_xattrs(

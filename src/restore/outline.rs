@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
 use crate::archive::entry::{Kind, Sparse};
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::fs::handle::{join, parent_and_name};
 use crate::name::Shown;
 use crate::restore::extract::{BAD_LINK, LinkSource, check_device, check_path};
@@ -99,12 +99,10 @@ impl Outline {
                 let source = source.filter(|source| self.seen.get(&key(source)) == Some(&Seen::Other));
                 let source = source.ok_or_else(|| content.damaged(BAD_LINK))?;
                 if self.pins.holds(source) && !self.pins.holds(path) {
-                    let reason = "it is a further name of a file that is a mount or in use now: restore without --in-place";
-                    return Err(Error::Volume {
-                        action: "restore",
-                        volume: Shown::from(&join(&self.volume, path)),
-                        reason: reason.to_owned(),
-                    });
+                    let volume = Shown::from(&join(&self.volume, path));
+                    let reason = "it is a further name of a file that is a mount or in use now".to_owned();
+                    let error = Error::Volume { action: "restore", volume, reason };
+                    return Err(error.with_hint(Hint::NotInPlace));
                 }
             }
             Kind::Symlink if member.link.is_empty() || member.link.len() > TARGET_MAX => {

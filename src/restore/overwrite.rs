@@ -7,7 +7,7 @@ use std::io;
 use crate::archive::content::Content;
 use crate::archive::member::{Member, MemberData};
 use crate::archive::open::Reader;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Hint, Result};
 use crate::fs::{FileKind, StoreFile};
 use crate::name::Shown;
 use crate::observer::Run;
@@ -74,15 +74,9 @@ impl FileTarget {
     }
 
     pub(super) fn refused(&self, source: io::Error) -> Error {
-        let path = Shown::from(&self.path);
-        let hint = match source.kind() {
-            io::ErrorKind::ReadOnlyFilesystem => {
-                "mount the volume without `:ro`, or restore beside it with --into"
-            }
-            io::ErrorKind::StorageFull => "make room",
-            _ => return Error::Io { action: "restore to", path, source },
-        };
-        Error::IoHint { action: "restore to", path, source, hint: hint.to_owned() }
+        let is_read_only = source.kind() == io::ErrorKind::ReadOnlyFilesystem;
+        let error = Error::Io { action: "restore to", path: Shown::from(&self.path), source };
+        error.with_hint(is_read_only.then_some(Hint::MountVolumeWritable))
     }
 }
 

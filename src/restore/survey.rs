@@ -9,7 +9,7 @@ use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
 use crate::archive::open::Reader;
 use crate::archive::walk::{Step, Walk};
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::fs::handle::join;
 use crate::name::Shown;
 use crate::restore::Job;
@@ -143,12 +143,10 @@ impl Survey {
         })?;
         let is_whole = snapshot.gaps.is_empty();
         if let Some(missing) = roots.iter().position(|&found| !found).filter(|_| is_whole) {
-            return Err(Error::NoSnapshot(format!(
-                "snapshot {} in {} lists the volume {} and has no members of it: choose another with --snapshot",
-                snapshot.id,
-                reader.name(),
-                wanted[missing].path
-            )));
+            let (id, archive, volume) = (&snapshot.id, reader.name(), &wanted[missing].path);
+            let reason =
+                format!("snapshot {id} in {archive} lists the volume {volume} and has no members of it");
+            return Err(Error::NoSnapshot(reason).with_hint(Hint::ChooseAnotherSnapshot));
         }
         if let (Some(only), false) = (only, found_only) {
             let path = join(wanted[0].path.as_bytes(), only);
@@ -192,15 +190,12 @@ impl Survey {
             let Some(dir) = dirs.iter().find(|dir| dir.wanted == found.wanted) else { return Ok(()) };
             let full = join(&dir.path, found.path);
             if let Some(pin) = dir.pins.above(found.path) {
-                return Err(Error::Volume {
-                    action: "restore",
-                    volume: Shown::from(&full),
-                    reason: format!(
-                        "it lies in {}, which is a mount now, or the filesystem's own, and is not gone into: unmount it, or \
-                         restore beside it with --into",
-                        Shown::from(&join(&dir.path, pin))
-                    ),
-                });
+                let pin = Shown::from(&join(&dir.path, pin));
+                let reason = format!(
+                    "it lies in {pin}, which is a mount now, or the filesystem's own, and is not gone into"
+                );
+                let error = Error::Volume { action: "restore", volume: Shown::from(&full), reason };
+                return Err(error.with_hint(Hint::Unmount));
             }
             let kind = found.member.kind;
             if dir.pins.leads(found.path) && kind != Kind::Directory {

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Hint, Result};
 use crate::fs::handle::{join, parent_and_name};
 use crate::fs::{Descent, FileId, FileKind, Handle, StoreFile, has_errno, space};
 use crate::name::Shown;
@@ -176,16 +176,13 @@ impl DirTarget {
 
     fn refused(&self, source: io::Error) -> Error {
         let hint = match source.kind() {
-            io::ErrorKind::ReadOnlyFilesystem => {
-                "mount the volume without `:ro`, or restore beside it with --into"
-            }
-            io::ErrorKind::PermissionDenied => "run as root, or as the owner of the volume's root",
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "make room, or restore over the present content with --in-place"
-            }
-            _ => return Error::Io { action: "restore to", path: Shown::from(&self.path), source },
+            io::ErrorKind::ReadOnlyFilesystem => Some(Hint::MountVolumeWritable),
+            io::ErrorKind::PermissionDenied => Some(Hint::RunAsOwner),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Hint::RoomOrInPlace),
+            _ => None,
         };
-        Error::IoHint { action: "restore to", path: Shown::from(&self.path), source, hint: hint.to_owned() }
+        let error = Error::Io { action: "restore to", path: Shown::from(&self.path), source };
+        error.with_hint(hint)
     }
 }
 
@@ -211,22 +208,14 @@ pub(super) fn check_space(needs: &[Need], into: bool) -> Result<()> {
         }
         let short_of_bytes = !space.shares && bytes > space.bytes;
         if short_of_bytes || space.inodes.is_some_and(|free| inodes > free) {
-            let what = if short_of_bytes {
-                format!("{bytes} bytes are needed and {} are free", space.bytes)
+            let (needed, free, unit) = if short_of_bytes {
+                (bytes, space.bytes, "bytes")
             } else {
-                format!("{inodes} files are needed and {} are free", space.inodes.unwrap_or(0))
+                (inodes, space.inodes.unwrap_or(0), "files")
             };
-            let way_out = if into {
-                ": make room, or name a directory elsewhere with --into"
-            } else {
-                " beside the present content: make room, or restore over it with --in-place"
-            };
-            return Err(Error::IoHint {
-                action: "restore to",
-                path: Shown::from(&need.target.path),
-                source: nix::errno::Errno::ENOSPC.into(),
-                hint: format!("{what}{way_out}"),
-            });
+            let source = nix::errno::Errno::ENOSPC.into();
+            let error = Error::Io { action: "restore to", path: Shown::from(&need.target.path), source };
+            return Err(error.with_hint(Hint::Room { needed, free, unit: unit.to_owned(), into }));
         }
         seen.push((dev, need));
     }
@@ -282,9 +271,8 @@ impl Into {
             handle = handle.directory(name).map_err(|source| {
                 let path = Shown::from(&full);
                 if has_errno(&source, &[nix::errno::Errno::ELOOP, nix::errno::Errno::ENOTDIR]) {
-                    let hint = "something that is no directory is in the way: name another one with --into"
-                        .to_owned();
-                    return Error::IoHint { action: "restore to", path, source, hint };
+                    let error = Error::Io { action: "restore to", path, source };
+                    return error.with_hint(Hint::NameAnotherDirectory);
                 }
                 Error::Io { action: "open", path, source }
             })?;
@@ -354,12 +342,9 @@ impl FileTarget {
         let path = into.full(relative);
         let parent = into.directory(parent)?;
         if parent.find(name).context("look at", &path)?.is_some_and(|stat| stat.kind == FileKind::Directory) {
-            return Err(Error::Volume {
-                action: "restore to",
-                volume: Shown::from(&path),
-                reason: "Is a directory, and the snapshot has a file there: remove it, or name another one with --into"
-                    .to_owned(),
-            });
+            let reason = "Is a directory, and the snapshot has a file there".to_owned();
+            let error = Error::Volume { action: "restore to", volume: Shown::from(&path), reason };
+            return Err(error.with_hint(Hint::RemoveOrNameAnother));
         }
         Ok(FileTarget { wanted, path, parent, name: name.to_vec(), former: None })
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::archive::open::Reader;
 use crate::config::{Config, Volume};
-use crate::error::{Error, Result};
+use crate::error::{Error, Hint, Result};
 use crate::name::Shown;
 use crate::restore::RestoreOptions;
 use crate::restore::extract::check_path;
@@ -35,32 +35,26 @@ pub(super) fn choose<'a>(
 ) -> Result<&'a Snapshot> {
     let Some(id) = &options.snapshot else {
         if !options.skip_damaged {
-            catalog.require_sound(
-                reader,
-                "the newest snapshot may be what is missing, so name one that `snapshotter list` shows with --snapshot",
-            )?;
+            catalog.require_sound(reader).map_err(|damaged| damaged.with_hint(Hint::NameSnapshot))?;
         }
         return select::newest(catalog, reader.name(), &config.prefix);
     };
     let snapshot = select::by_id(catalog, reader.name(), id).or_else(|none| {
         // It may lie behind the damage.
         if !options.skip_damaged {
-            catalog.require_sound(
-                reader,
-                "what lies behind that is only found with --skip-damaged --into DIR",
-            )?;
+            catalog.require_sound(reader).map_err(|damaged| damaged.with_hint(Hint::SkipDamagedToFind))?;
         }
         Err(none)
     })?;
     if snapshot.prefix != config.prefix {
-        return Err(Error::NoSnapshot(format!(
-            "snapshot {} in {} has the prefix \"{}\", and the configuration has \"{}\": if that is meant, name its \
-             prefix with --prefix",
+        let error = Error::NoSnapshot(format!(
+            "snapshot {} in {} has the prefix \"{}\", and the configuration has \"{}\"",
             snapshot.id,
             reader.name(),
             Shown::from(snapshot.prefix.as_str()),
             Shown::from(config.prefix.as_str())
-        )));
+        ));
+        return Err(error.with_hint(Hint::NamePrefix));
     }
     Ok(snapshot)
 }
@@ -86,35 +80,28 @@ pub(super) fn choose_damaged(
     let snapshots = remnants.iter().filter(may_be_meant).map(|remnant| remnant.snapshot.clone()).collect();
     let catalog = Catalog { snapshots, ..Catalog::default() };
     if catalog.snapshots.is_empty() && !salvage.gaps.is_empty() {
-        let way_out = match remnants.last() {
-            Some(doubtful) => format!(
-                "but {}, which may be the content of a file: to restore that, name it with --snapshot",
-                doubtful.snapshot.id
-            ),
-            None => "`tar` may still bring back parts of it".to_owned(),
-        };
-        let name = reader.name();
-        return Err(Error::NoSnapshot(format!(
-            "{name} is damaged, and no snapshot is left in it: {way_out}"
-        )));
+        let none = format!("{} is damaged, and no snapshot is left in it", reader.name());
+        return Err(match remnants.last() {
+            Some(doubtful) => {
+                Error::NoSnapshot(none).with_hint(Hint::NameDoubtful { id: doubtful.snapshot.id.clone() })
+            }
+            None => Error::NoSnapshot(format!("{none}: `tar` may still bring back parts of it")),
+        });
     }
     let start = choose(reader, &catalog, config, options)?.start;
     let chosen = remnants.iter().find(|remnant| remnant.snapshot.start == start);
     match chosen {
         Some(chosen) if !chosen.snapshot.volumes.is_empty() => Ok(chosen.clone()),
         chosen => {
-            let first = chosen.and_then(|chosen| chosen.first_name().map(Shown::from));
-            let first = first.map(|name| format!(" (the first name that is left is {name})"));
+            let first =
+                chosen.and_then(|chosen| chosen.first_name()).map(|name| Shown::from(name).to_string());
             let is_whole = |other: &&Remnant| other.is_whole() && other.snapshot.prefix == config.prefix;
-            let whole = remnants.iter().rev().find(is_whole).map(|other| other.snapshot.id.as_str());
-            let whole = whole.map(|id| format!("; or restore {id}, which is whole, with --snapshot {id}"));
-            Err(Error::NoSnapshot(format!(
-                "the files that list the volumes of snapshot @{start} in {} are damaged or cut off: name them with \
-                 --volume{}{}",
-                reader.name(),
-                first.unwrap_or_default(),
-                whole.unwrap_or_default()
-            )))
+            let whole = remnants.iter().rev().find(is_whole).map(|other| other.snapshot.id.clone());
+            let name = reader.name();
+            let error = Error::NoSnapshot(format!(
+                "the files that list the volumes of snapshot @{start} in {name} are damaged or cut off"
+            ));
+            Err(error.with_hint(Hint::NameVolumes { first, whole }))
         }
     }
 }
@@ -141,26 +128,20 @@ pub(super) fn want(
         }
         let Some(&index) = indices.get(path) else {
             let known: Vec<String> = all().into_iter().map(|path| Shown::from(path).to_string()).collect();
-            return Err(Error::NoSnapshot(format!(
-                "snapshot {} in {archive} does not hold the volume {}: it holds {}; correct `volumes`, or choose \
-                 another snapshot with --snapshot",
+            let error = Error::NoSnapshot(format!(
+                "snapshot {} in {archive} does not hold the volume {}: it holds {}",
                 snapshot.id,
                 Shown::from(path),
                 known.join(", ")
-            )));
+            ));
+            return Err(error.with_hint(Hint::CorrectVolumes));
         };
         let kind = snapshot.volumes[index].kind;
         if let Some(now) = kinds.map(|kinds| kinds[at]).filter(|&now| now != kind) {
-            return Err(Error::Volume {
-                action: "restore",
-                volume: Shown::from(path),
-                reason: format!(
-                    "it is a {} now, and in snapshot {} it is a {}: mount it as that, or restore beside it with --into",
-                    now.name(),
-                    snapshot.id,
-                    kind.name()
-                ),
-            });
+            let (now, id, then) = (now.name(), &snapshot.id, kind.name());
+            let reason = format!("it is a {now} now, and in snapshot {id} it is a {then}");
+            let error = Error::Volume { action: "restore", volume: Shown::from(path), reason };
+            return Err(error.with_hint(Hint::MountAsSnapshot));
         }
         check_path(volume::id(path).as_bytes()).map_err(|reason| Error::Volume {
             action: "restore",
@@ -211,11 +192,9 @@ pub(super) fn narrow(path: &OsStr, wanted: &mut Vec<Wanted>, snapshot: &Snapshot
     let nearest = wanted.iter().enumerate().filter_map(|(at, wanted)| Some((inside(wanted)?, at))).max();
     let is_sound = path.starts_with(b"/") && !parts.contains(&&b".."[..]);
     let Some((length, at)) = nearest.filter(|_| is_sound) else {
-        return Err(Error::NoSnapshot(format!(
-            "{} lies in no volume that is to be restored from snapshot {}: give --path an absolute path in one",
-            Shown::from(path),
-            snapshot.id
-        )));
+        let (path, id) = (Shown::from(path), &snapshot.id);
+        let reason = format!("{path} lies in no volume that is to be restored from snapshot {id}");
+        return Err(Error::NoSnapshot(reason).with_hint(Hint::NamePathInVolume));
     };
     let chosen = wanted.swap_remove(at);
     *wanted = vec![chosen];

@@ -266,14 +266,14 @@ fn close(reader: &Reader, open: &Open, member: &Head, checksum: &Checksum) -> Re
 
 impl Catalog {
     /// Fails when the walk could not reach the end, or met what should not be there: what was appended last may be
-    /// what is missing. `hint` says what to do.
-    pub(crate) fn require_sound(&self, reader: &Reader, hint: &str) -> Result<()> {
+    /// what is missing.
+    pub(crate) fn require_sound(&self, reader: &Reader) -> Result<()> {
         match self.problems.first() {
             None => Ok(()),
             Some(problem) => Err(Error::Damaged {
                 archive: reader.name().clone(),
                 offset: problem.offset,
-                reason: format!("{}: {hint}", problem.reason),
+                reason: problem.reason.clone(),
             }),
         }
     }

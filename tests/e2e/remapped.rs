@@ -158,8 +158,12 @@ fn owners_of_the_host_s_are_warned_of_in_a_remapped_engine() {
         let done = e.backup(&app);
         let warnings = done["warnings"].as_array().unwrap();
         assert_eq!(warnings.len(), 1, "{done}");
-        let words =
-            ["/data/host's", "it and another file of this volume have", "does not map", "--userns=host"];
+        let words = [
+            "/data/host's",
+            "it and another file of this volume have",
+            "does not map",
+            "in the host's user namespace",
+        ];
         let warning = warnings[0].to_string();
         assert!(words.iter().all(|word| warning.contains(word)), "{warning}");
         e.snapshotter(&app, &["backup", "--strict"]).exits(1).says(&words);

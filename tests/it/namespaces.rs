@@ -119,7 +119,15 @@ fn owners_that_are_not_mapped_are_said_once_a_volume() {
             assert!(words.iter().all(|word| warning.contains(word)), "{warning}");
         };
         assert_eq!(warnings.len(), 2, "{run}");
-        has(0, &["/vol/zz1", "it and another file of this volume have", UNMAPPED, "--userns=host"]);
+        has(
+            0,
+            &[
+                "/vol/zz1",
+                "it and another file of this volume have",
+                UNMAPPED,
+                "in the host's user namespace",
+            ],
+        );
         has(1, &["/second/file", "it has", UNMAPPED]);
         let snapshot = s.list()["snapshots"][0].clone();
         assert_eq!(snapshot["warning_count"], 2, "{snapshot}");

@@ -145,7 +145,7 @@ proptest! {
         }
         fs::write(&archive, bytes).unwrap();
         let error = stored.restore(&crate::observer::Silent).unwrap_err();
-        let Error::Damaged { offset, .. } = error else { panic!("{error}") };
+        let &Error::Damaged { offset, .. } = error.kind() else { panic!("{error}") };
         prop_assert_eq!(offset, damaged.first().unwrap().0);
         prop_assert!(!stored.folder.path().join("into").exists());
     }
