@@ -169,7 +169,7 @@ fn write(
         size,
         unhashed,
         warning_count: warnings.count,
-        warnings: warnings.to_manifest(),
+        warnings: warnings.kept.clone(),
         digest: closing.digest.to_hex(),
     };
     let json = manifest.encode();
@@ -180,13 +180,14 @@ fn write(
     append.commit(end, &begin_block())?;
     Ok(BackupReport {
         id: checksum.to_hex()[..8].to_owned(),
-        created,
+        created: created.whole(),
         prefix: config.prefix.clone(),
         volumes: stored,
         entries,
         size,
         bytes: end - append.start(),
         unhashed,
+        note: options.note.clone(),
         warning_count: warnings.count,
         warnings: warnings.kept,
         elapsed: started.elapsed(),

@@ -5,7 +5,6 @@ mod backup;
 mod flags;
 mod hints;
 mod init;
-mod json;
 mod list;
 mod members;
 pub(crate) mod output;

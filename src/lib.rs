@@ -63,10 +63,7 @@ pub use backup::{BackupOptions, ChecksumPolicy, backup};
 pub use error::{Error, Hint, Result};
 pub use report::{BackupReport, Listing, RestoreReport, Verification};
 pub use restore::{RestoreOptions, restore};
-pub use snapshot::catalog::{Catalog, Problem};
-pub use snapshot::{Snapshot, SnapshotVolume};
 pub use verify::{ListOptions, list, members, verify};
-pub use volume::VolumeType;
 
 /// Where a configuration is looked for.
 pub const DEFAULT_CONFIG: &str = "/config.yml";

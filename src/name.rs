@@ -74,6 +74,42 @@ pub fn json(name: &[u8]) -> String {
     escape(name, |c| c == '\\')
 }
 
+/// The bytes of a name that [`json`] wrote. A backslash that begins neither of its escapes stands for itself.
+pub fn from_json(text: &str) -> Vec<u8> {
+    let mut name = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, more @ ..] = rest {
+        let (byte, left) = match rest {
+            [b'\\', b'\\', left @ ..] => (b'\\', left),
+            [b'\\', b'x', high, low, left @ ..] => match (hex_digit(*high), hex_digit(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, left),
+                _ => (b'\\', more),
+            },
+            _ => (*first, more),
+        };
+        name.push(byte);
+        rest = left;
+    }
+    name
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// For `#[serde(with = "name::serial")]`: a name as [`json`] writes it.
+pub(crate) mod serial {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(name: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        super::json(name).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        String::deserialize(from).map(|text| super::from_json(&text))
+    }
+}
+
 fn escape(name: &[u8], special: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
@@ -110,6 +146,9 @@ mod tests {
 
     #[test]
     fn a_json_name_doubles_its_backslashes_so_that_it_can_be_read_back() {
-        assert_eq!(json(b"a\\x41\xff\n"), "a\\\\x41\\xff\n");
+        let name = b"a\\x41\xff\n\xc3\xa9";
+        assert_eq!(json(name), "a\\\\x41\\xff\n\u{e9}");
+        assert_eq!(from_json(&json(name)), name);
+        assert_eq!(from_json("\\q\\x4g\\x4"), b"\\q\\x4g\\x4");
     }
 }

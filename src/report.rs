@@ -1,24 +1,60 @@
-//! What a run of the library did or found. These types are what the functions of this crate return.
+//! What a run did, found, or says while it goes on, as data. The functions of this crate return these types, and the
+//! program's `--json` and `--events json` write them: so a program that runs `snapshotter` reads its output with them.
+//!
+//! ```
+//! use snapshotter::report::BackupReport;
+//!
+//! // What `snapshotter backup --json` wrote to stdout.
+//! let output = r#"{"id":"1a2b3c4d","prefix":"volumes/web","time":"2026-11-20T16:03:00Z",
+//!     "volumes":[{"path":"/srv/web","type":"dir","entries":12,"size":3565158}],
+//!     "entries":12,"size":3565158,"bytes":3579392,"unhashed":0,"note":null,
+//!     "warning_count":1,"warnings":[{"path":"/srv/web/a\\xff","reason":"it is a socket"}],"seconds":0.412}"#;
+//! let report: BackupReport = serde_json::from_str(output)?;
+//! assert_eq!((report.id.as_str(), report.volumes[0].entries), ("1a2b3c4d", 12));
+//! // Paths are bytes.
+//! assert_eq!(report.warnings[0].path, b"/srv/web/a\xff");
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
+mod contents;
+mod event;
+mod serial;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::archive::end::Tail;
-use crate::name::Shown;
-use crate::observer::Warning;
-use crate::snapshot::SnapshotVolume;
-use crate::snapshot::catalog::{Catalog, Problem};
+use serde::{Deserialize, Serialize};
+
+pub use crate::archive::end::Tail;
+pub use crate::observer::Phase;
+pub use crate::report::contents::{
+    ListedMember, ListedSnapshot, Listing, MemberKind, MemberList, Verification, Verified, VerifiedVolume,
+};
+pub use crate::report::event::{End, Event, Failure};
+pub use crate::snapshot::SnapshotVolume;
+pub use crate::snapshot::catalog::Problem;
 use crate::time::Time;
-use crate::volume::VolumeType;
+pub use crate::volume::VolumeType;
+pub use crate::warning::Warning;
+
+/// What `init` made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InitReport {
+    /// The archive.
+    #[serde(with = "serial::path")]
+    pub archive: PathBuf,
+}
 
 /// What a backup did.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackupReport {
     /// The snapshot's ID.
     pub id: String,
-    /// When it was taken.
-    pub created: Time,
     /// Where in the archive it is.
     pub prefix: String,
+    /// When it was taken, to the second.
+    #[serde(rename = "time")]
+    pub created: Time,
     /// Its volumes.
     pub volumes: Vec<SnapshotVolume>,
     /// How many members the volumes have.
@@ -29,22 +65,26 @@ pub struct BackupReport {
     pub bytes: u64,
     /// How many bytes no checksum covers.
     pub unhashed: u64,
+    /// The text that was to be kept with it.
+    pub note: Option<String>,
     /// How many warnings there were.
     pub warning_count: u64,
     /// The warnings, or the first of them.
     pub warnings: Vec<Warning>,
     /// How long it took.
+    #[serde(rename = "seconds", with = "serial::seconds")]
     pub elapsed: Duration,
 }
 
 /// What a restore did, or would do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RestoreReport {
     /// The snapshot's ID.
     pub id: String,
     /// Where in the archive it is.
     pub prefix: String,
-    /// When it was taken.
+    /// When it was taken, to the second.
+    #[serde(rename = "time")]
     pub created: Time,
     /// The volumes.
     pub volumes: Vec<RestoredVolume>,
@@ -65,31 +105,37 @@ pub struct RestoreReport {
     /// With `skip_damaged`, what became of that.
     pub skipped: Option<Skipped>,
     /// How long it took.
+    #[serde(rename = "seconds", with = "serial::seconds")]
     pub elapsed: Duration,
 }
 
 /// A volume that was restored.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RestoredVolume {
     /// Its path in the snapshot.
     pub path: String,
     /// Where it was restored to.
+    #[serde(with = "serial::name")]
     pub target: Vec<u8>,
     /// What it is.
+    #[serde(rename = "type")]
     pub kind: VolumeType,
 }
 
 /// Something that a restore would change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// How.
+    #[serde(rename = "change")]
     pub kind: ChangeKind,
     /// The full path.
+    #[serde(with = "serial::name")]
     pub path: Vec<u8>,
 }
 
 /// How something would change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
     /// It is not there.
     Create,
@@ -100,90 +146,31 @@ pub enum ChangeKind {
 }
 
 /// What `skip_damaged` came upon.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Skipped {
     /// What is damaged and was left out. When this is empty, nothing is missing.
     pub left_out: Vec<LeftOut>,
-    /// How many members there should be, where a sound `snapshot.json` tells.
-    pub entries: Option<u64>,
-    /// How many of the restored members were found by searching, behind damaged headers. Their checksums hold,
-    /// and they may yet have been the content of a file that was an archive itself.
+    /// How many members were not restored that should be there, where a sound `snapshot.json` says how many there were.
+    pub missing: Option<u64>,
+    /// How many of the restored members were found by searching, after damaged headers. Their checksums hold, and
+    /// still each may have been a part of the content of a file that was an archive itself.
     pub found: u64,
-    /// How many of the restored members have no checksum, as all of the Go program: damage to them would not have been noticed.
+    /// How many of the restored members have no checksum, as all of the Go program's: damage to them would not have
+    /// been noticed.
     pub unchecked: u64,
-    /// Full paths of directories that were made, by root and with mode 0700, since only what is in them is left.
+    /// Full paths of directories that were made, owned by root and with mode 0700, since only what is in them is left.
+    #[serde(with = "serial::names")]
     pub made: Vec<Vec<u8>>,
 }
 
 /// Something that a restore left out because it is damaged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// Where in the archive it is, in bytes.
     pub offset: u64,
-    /// Its name in the archive, as far as that can be told.
+    /// Its name in the archive, where that is known.
+    #[serde(with = "serial::optional_name")]
     pub name: Option<Vec<u8>>,
     /// What is wrong with it.
     pub reason: String,
-}
-
-/// What an archive holds.
-#[derive(Debug)]
-pub struct Listing {
-    /// The archive.
-    pub archive: Shown,
-    /// Its contents.
-    pub catalog: Catalog,
-}
-
-/// What was found in an archive.
-#[derive(Debug, Clone)]
-pub struct Verification {
-    /// The archive.
-    pub archive: Shown,
-    /// Its snapshots, oldest first.
-    pub snapshots: Vec<Verified>,
-    /// How many members belong to no snapshot; nothing is known about them.
-    pub foreign: u64,
-    /// What lies behind the end.
-    pub tail: Tail,
-    /// What is wrong, in the order of offsets.
-    pub problems: Vec<Problem>,
-    /// How many bytes were read and held against checksums.
-    pub bytes: u64,
-    /// How long it took.
-    pub elapsed: Duration,
-}
-
-/// What was found of one snapshot.
-#[derive(Debug, Clone)]
-pub struct Verified {
-    /// Its ID.
-    pub id: String,
-    /// Where in the archive it is.
-    pub prefix: String,
-    /// Whether nothing is wrong with it, as far as it could be checked.
-    pub ok: bool,
-    /// Offset of its first member.
-    pub offset: u64,
-    /// How many members its volumes have, where a sound `snapshot.json` tells.
-    pub entries: Option<u64>,
-    /// With how many of them nothing is wrong, as far as that could be checked.
-    pub sound: u64,
-    /// The same of each volume, where it is known which there are.
-    pub volumes: Vec<VerifiedVolume>,
-    /// How many bytes of stored data were held against a checksum.
-    pub checked: u64,
-    /// How many have none that covers them.
-    pub unhashed: u64,
-}
-
-/// What was found of one volume of a snapshot.
-#[derive(Debug, Clone)]
-pub struct VerifiedVolume {
-    /// Its path.
-    pub path: String,
-    /// As of the snapshot.
-    pub entries: Option<u64>,
-    /// As of the snapshot.
-    pub sound: u64,
 }

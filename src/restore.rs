@@ -141,6 +141,9 @@ fn put_back(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Rest
     if let Some(skipped) = skipped.as_mut().filter(|_| snapshot.is_go()) {
         skipped.unchecked = survey.entries();
     }
+    if let Some(missing) = skipped.as_mut().and_then(|skipped| skipped.missing.as_mut()) {
+        *missing = missing.saturating_sub(survey.entries());
+    }
     let spare = Spare::of(&reader)?;
     let job = Job { config, reader: &reader, snapshot, wanted: &wanted, only, survey, spare, options, run };
 
@@ -156,7 +159,7 @@ fn put_back(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Rest
     Ok(RestoreReport {
         id: snapshot.id.clone(),
         prefix: snapshot.prefix.clone(),
-        created: snapshot.created,
+        created: snapshot.created.whole(),
         volumes: wanted.iter().map(|wanted| restored(wanted, options)).collect(),
         entries: job.survey.entries(),
         size: job.survey.size(),
@@ -190,7 +193,8 @@ fn skip_damaged(
 ) -> Result<Skipped> {
     let counted = remnant.counted && only.is_none();
     let volumes = &remnant.snapshot.volumes;
-    let entries =
+    // What is restored is taken off once it is counted.
+    let missing =
         counted.then(|| wanted.iter().map(|one| volumes[one.index].entries).fold(0, u64::saturating_add));
     let sift::Sifted { left_out, made, found } = if remnant.snapshot.is_go() {
         // Its members carry nothing that they could be held against.
@@ -198,7 +202,7 @@ fn skip_damaged(
     } else {
         sift::sift(reader, remnant, wanted, only, options.no_owner, run)?
     };
-    Ok(Skipped { left_out, entries, found, made, unchecked: 0 })
+    Ok(Skipped { left_out, missing, found, made, unchecked: 0 })
 }
 
 /// What is there already is never replaced by less than all of a snapshot.

@@ -20,6 +20,7 @@ use crate::snapshot::layout::Layout;
 use crate::snapshot::manifest::Manifest;
 use crate::time::Time;
 use crate::volume::{VolumeType, id};
+use crate::warning::Warning;
 
 /// The member that opens a snapshot, at the archive's root. Writing its header is the commit.
 pub(crate) const BEGIN: &[u8] = b".snapshot-begin";
@@ -56,35 +57,33 @@ pub struct SnapshotVolume {
 
 /// A complete snapshot in an archive.
 #[derive(Debug, Clone)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Eight hex digits.
-    pub id: String,
+    pub(crate) id: String,
     /// When it was taken.
-    pub created: Time,
+    pub(crate) created: Time,
     /// What wrote it: `snapshotter 1.0.0`, or `go` for the program that this one replaces.
-    pub program: String,
+    pub(crate) program: String,
     /// Where in the archive it lives, without slashes around it.
-    pub prefix: String,
+    pub(crate) prefix: String,
     /// Its volumes, in the configuration's order.
-    pub volumes: Vec<SnapshotVolume>,
+    pub(crate) volumes: Vec<SnapshotVolume>,
     /// How many members its volumes have.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// How many bytes its files have, holes included.
-    pub size: u64,
+    pub(crate) size: u64,
     /// How many bytes of data no checksum covers.
-    pub unhashed: u64,
+    pub(crate) unhashed: u64,
     /// What the user noted.
-    pub note: Option<String>,
-    /// The globs whose matches were left out.
-    pub exclude: Vec<String>,
+    pub(crate) note: Option<String>,
     /// How many warnings the backup gave.
-    pub warning_count: u64,
-    /// These warnings, or the first of them: path, as [`crate::name::json`] writes it, and reason.
-    pub warnings: Vec<(String, String)>,
+    pub(crate) warning_count: u64,
+    /// These warnings, or the first of them.
+    pub(crate) warnings: Vec<Warning>,
     /// Offset of its first member.
-    pub start: u64,
+    pub(crate) start: u64,
     /// Offset behind its last.
-    pub end: u64,
+    pub(crate) end: u64,
     /// Offset of `snapshot.json`, or of the Go program's `volumes-data.yml`.
     pub(crate) close: u64,
     pub(crate) layout: Layout,
@@ -107,9 +106,8 @@ impl Snapshot {
             size: manifest.size,
             unhashed: manifest.unhashed,
             note: manifest.note,
-            exclude: manifest.exclude,
             warning_count: manifest.warning_count,
-            warnings: manifest.warnings.into_iter().map(|warning| (warning.path, warning.reason)).collect(),
+            warnings: manifest.warnings,
             start,
             end: close.end,
             close: close.start,
@@ -129,7 +127,6 @@ impl Snapshot {
             size: 0,
             unhashed: 0,
             note: None,
-            exclude: Vec::new(),
             warning_count: 0,
             warnings: Vec::new(),
             start: range.start,
@@ -146,7 +143,7 @@ impl Snapshot {
     }
 
     /// Whether the Go program wrote it: its members carry no checksums.
-    pub fn is_go(&self) -> bool {
+    pub(crate) fn is_go(&self) -> bool {
         self.layout.is_go()
     }
 }

@@ -1,6 +1,7 @@
 //! A point in time as filesystems and pax archives keep it: whole seconds and nanoseconds.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Seconds and nanoseconds since 1970-01-01T00:00:00Z. `nanos` always counts forward, so half a second before
 /// 1970 is −1 s and 500,000,000 ns.
@@ -62,6 +63,41 @@ impl Time {
             Err(_) => self.to_pax(),
         }
     }
+
+    /// The same with nanoseconds, where there are any.
+    pub fn to_rfc3339_exact(self) -> String {
+        let text = self.to_rfc3339();
+        match text.strip_suffix('Z') {
+            Some(date) if self.nanos > 0 => format!("{date}.{:09}Z", self.nanos),
+            _ => text,
+        }
+    }
+
+    /// Reads what [`Time::to_rfc3339_exact`] writes.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let Ok(timestamp) = text.parse::<Timestamp>() else { return Time::from_pax(text) };
+        let nanos = timestamp.as_nanosecond();
+        let (secs, nanos) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
+        Some(Time { secs: secs.try_into().ok()?, nanos: nanos.try_into().ok()? })
+    }
+
+    /// Without its nanoseconds.
+    pub(crate) fn whole(self) -> Self {
+        Time { nanos: 0, ..self }
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.to_rfc3339_exact().serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Time::from_rfc3339(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is no time")))
+    }
 }
 
 #[cfg(test)]
@@ -112,5 +148,11 @@ mod tests {
     fn dates_are_utc_and_survive_any_year() {
         assert_eq!(Time { secs: -1, nanos: 5 }.to_rfc3339(), "1969-12-31T23:59:59Z");
         assert_eq!(Time { secs: i64::MAX, nanos: 0 }.to_rfc3339(), "9223372036854775807");
+        let time = Time { secs: 1_795_190_580, nanos: 5_000_000 };
+        assert_eq!(time.to_rfc3339_exact(), "2026-11-20T16:03:00.005000000Z");
+        for (secs, nanos) in [(-1, 5), (1_795_190_580, 5_000_000), (i64::MAX, 1), (i64::MIN, 0)] {
+            let time = Time { secs, nanos };
+            assert_eq!(Time::from_rfc3339(&time.to_rfc3339_exact()), Some(time));
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::fs::ids::explain;
 use crate::name::Shown;
 use crate::observer::{Phase, Run};
-use crate::report::{Listing, Verification, Verified, VerifiedVolume};
+use crate::report::{ListedSnapshot, Listing, Verification, Verified, VerifiedVolume};
 use crate::snapshot::catalog::{self, Problem, problem_of};
 use crate::snapshot::salvage::{self, Gap, Remnant, step_over};
 use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, select, under, volumes_data};
@@ -44,8 +44,8 @@ impl Default for ListOptions {
 /// # Errors
 /// When it is no archive, or cannot be read.
 pub fn list(options: &ListOptions, run: &Run) -> Result<Listing> {
-    let (reader, catalog) = catalog::open(&options.archive, options.lock_timeout, run).map_err(explain)?;
-    Ok(Listing { archive: reader.name().clone(), catalog })
+    let (_, catalog) = catalog::open(&options.archive, options.lock_timeout, run).map_err(explain)?;
+    Ok(Listing::new(options.archive.clone(), catalog))
 }
 
 /// Tells `each` of the members of the snapshot whose ID begins with `id`, in their order.
@@ -57,7 +57,7 @@ pub fn members(
     id: &str,
     run: &Run,
     each: &mut dyn FnMut(&Member) -> Result<()>,
-) -> Result<Snapshot> {
+) -> Result<ListedSnapshot> {
     let (reader, mut catalog) =
         catalog::open(&options.archive, options.lock_timeout, run).map_err(explain)?;
     let wanted = select::by_id(&catalog, reader.name(), id)?.start;
@@ -72,7 +72,7 @@ pub fn members(
             each(&member.to_member())?;
         }
     }
-    Ok(snapshot)
+    Ok(snapshot.into())
 }
 
 /// Reads the whole archive and checks what can be checked: the structure, that each snapshot is complete, each
@@ -93,23 +93,20 @@ pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     let end = catalog.end.filter(|end| !salvage.remnants.iter().any(|found| is_inside(end, &found.snapshot)));
     let mut problems = with_gaps(catalog.problems, &salvage.gaps, end);
     let mut snapshots = Vec::new();
-    let mut bytes = 0;
     let is_told =
         |found: &&Remnant| is_foreign || end.is_none_or(|end| found.snapshot.start < end) || found.is_whole();
     for remnant in salvage.remnants.iter().filter(is_told) {
-        let found = snapshot_members(&reader, remnant, run, &mut problems)?;
-        bytes += found.checked;
-        snapshots.push(found);
+        snapshots.push(snapshot_members(&reader, remnant, run, &mut problems)?);
     }
     problems.sort_by(|a, b| (a.offset, &a.reason).cmp(&(b.offset, &b.reason)));
     problems.dedup();
     Ok(Verification {
-        archive: reader.name().clone(),
+        archive: options.archive.clone(),
+        ok: problems.is_empty() && snapshots.iter().all(|snapshot| snapshot.ok),
         snapshots,
         foreign: catalog.foreign,
         tail: catalog.tail,
         problems,
-        bytes,
         elapsed: started.elapsed(),
     })
 }

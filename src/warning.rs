@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::name::Shown;
 
 /// Something that was not done as asked, or not kept, about one path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     /// The full path, as bytes.
+    #[serde(with = "crate::name::serial")]
     pub path: Vec<u8>,
     /// What is the matter.
     pub reason: String,

@@ -27,13 +27,16 @@ pub(crate) fn read(path: &Path, length: u64) -> Seen {
     }
     if let (Ok(listing), Ok(verification)) = (&listed, &verified) {
         compare(listing, verification, length);
-        let snapshots = &listing.catalog.snapshots;
+        let snapshots = &listing.snapshots;
         // Two copies of a snapshot have one ID, and the newer one is meant.
         let is_newest = |at: &usize| snapshots[at + 1..].iter().all(|newer| newer.id != snapshots[*at].id);
         for snapshot in (0..snapshots.len()).filter(is_newest).take(4).map(|at| &snapshots[at]) {
-            let (mut position, mut count) = (snapshot.start, 0);
+            let (mut position, mut count) = (snapshot.offset, 0);
             let shown = members(&options, &snapshot.id, &Run::default(), &mut |member| {
-                assert!(position <= member.stored.start && member.stored.end() <= snapshot.end, "{member:?}");
+                assert!(
+                    position <= member.stored.start && member.stored.end() <= snapshot.end(),
+                    "{member:?}"
+                );
                 position = member.stored.end();
                 count += 1;
                 Ok(())
@@ -46,25 +49,24 @@ pub(crate) fn read(path: &Path, length: u64) -> Seen {
 }
 
 fn compare(listing: &Listing, verification: &Verification, length: u64) {
-    let catalog = &listing.catalog;
     let mut position = 0;
-    for snapshot in &catalog.snapshots {
-        assert!(position <= snapshot.start && snapshot.start < snapshot.end && snapshot.end <= length);
-        position = snapshot.end;
+    for snapshot in &listing.snapshots {
+        assert!(position <= snapshot.offset && snapshot.offset < snapshot.end() && snapshot.end() <= length);
+        position = snapshot.end();
     }
-    assert!(catalog.end.is_some() || !catalog.problems.is_empty(), "no end, and no problem");
-    assert!(catalog.end.is_none_or(|end| position <= end && end + 1024 <= length), "{:?}", catalog.end);
-    let behind = match catalog.tail {
+    assert!(listing.end.is_some() || !listing.problems.is_empty(), "no end, and no problem");
+    assert!(listing.end.is_none_or(|end| position <= end && end + 1024 <= length), "{:?}", listing.end);
+    let behind = match listing.tail {
         Tail::Nothing => 0,
         Tail::Zeros(bytes) | Tail::Remains(bytes) => bytes,
         Tail::Foreign(offset) => length - offset,
     };
-    assert!(behind <= length, "{:?}", catalog.tail);
-    assert!(verification.problems.len() >= catalog.problems.len());
+    assert!(behind <= length, "{:?}", listing.tail);
+    assert!(verification.problems.len() >= listing.problems.len());
     assert!(verification.problems.iter().all(|problem| problem.offset <= length));
-    assert!(verification.snapshots.len() >= catalog.snapshots.len());
-    assert!(verification.bytes <= length, "{} of {length} bytes", verification.bytes);
+    assert!(verification.snapshots.len() >= listing.snapshots.len());
+    assert!(verification.bytes() <= length, "{} of {length} bytes", verification.bytes());
     let sound = verification.snapshots.iter().all(|snapshot| snapshot.ok);
     assert!(sound || !verification.problems.is_empty(), "damaged, and no problem");
-    assert!(!catalog.problems.is_empty() || sound == verification.problems.is_empty());
+    assert!(!listing.problems.is_empty() || sound == verification.problems.is_empty());
 }

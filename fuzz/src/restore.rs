@@ -67,7 +67,7 @@ pub(crate) fn prepare(scratch: &Scratch, archive: &[u8]) {
 /// have; returns what the program said.
 pub(crate) fn run(way: Way) -> Result<(), String> {
     let listing = ListOptions { archive: ARCHIVE.into(), ..ListOptions::default() };
-    let catalog = list(&listing, &Run::default()).map_err(|error| error.to_string())?.catalog;
+    let catalog = list(&listing, &Run::default()).map_err(|error| error.to_string())?;
     let Some(newest) = catalog.snapshots.last() else {
         if way == Way::SkipDamaged {
             return skip_damaged("w");
@@ -105,9 +105,9 @@ pub(crate) fn run(way: Way) -> Result<(), String> {
         let problems = &verified.problems;
         // The list for the Go program is nothing that is restored from.
         let matters = |reason: &str| !reason.ends_with("it does not list the snapshot's volumes");
-        let of_it = problems
-            .iter()
-            .find(|problem| (newest.start..newest.end).contains(&problem.offset) && matters(&problem.reason));
+        let of_it = problems.iter().find(|problem| {
+            (newest.offset..newest.end()).contains(&problem.offset) && matters(&problem.reason)
+        });
         assert!(of_it.is_none() || way != Way::Into, "restored, and damaged: {problems:?}");
     }
     result.map(drop).map_err(|error| error.to_string())
@@ -129,7 +129,7 @@ fn skip_damaged(prefix: &str) -> Result<(), String> {
 }
 
 /// The path of a member, as `--path` wants it: the one in the middle.
-fn one_path(listing: &ListOptions, snapshot: &snapshotter::Snapshot) -> Option<Vec<u8>> {
+fn one_path(listing: &ListOptions, snapshot: &snapshotter::report::ListedSnapshot) -> Option<Vec<u8>> {
     let mut names = Vec::new();
     let each = &mut |member: &snapshotter::Member| {
         names.push(member.entry.name.clone());

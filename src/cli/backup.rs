@@ -2,15 +2,14 @@
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use serde::Serialize;
 use snapshotter::config::Need;
 use snapshotter::name::Shown;
-use snapshotter::{BackupOptions, BackupReport, ChecksumPolicy, SnapshotVolume};
+use snapshotter::report::BackupReport;
+use snapshotter::{BackupOptions, ChecksumPolicy};
 
-use crate::cli::json::{self, JsonWarning};
 use crate::cli::output::{print_json, print_line};
 use crate::cli::session::Session;
-use crate::cli::units::{bytes, count, duration, remarks, seconds};
+use crate::cli::units::{bytes, count, duration, remarks};
 
 /// Shown below the command's help.
 pub(crate) const EXAMPLE: &str = "\
@@ -68,7 +67,7 @@ impl Backup {
         };
         let report = session.watch(|run| snapshotter::backup(&config, &options, run))?;
         let printed = if session.json() {
-            print_json(&Json::new(&report, options.note.as_deref()))
+            print_json(&report)
         } else if session.quiet() {
             Ok(())
         } else {
@@ -97,46 +96,11 @@ fn summary(report: &BackupReport) -> String {
     )
 }
 
-#[derive(Serialize)]
-struct Json<'a> {
-    id: &'a str,
-    prefix: String,
-    time: String,
-    volumes: &'a [SnapshotVolume],
-    entries: u64,
-    size: u64,
-    bytes: u64,
-    unhashed: u64,
-    note: Option<&'a str>,
-    warning_count: u64,
-    warnings: Vec<JsonWarning>,
-    seconds: f64,
-}
-
-impl<'a> Json<'a> {
-    fn new(report: &'a BackupReport, note: Option<&'a str>) -> Self {
-        Json {
-            id: &report.id,
-            prefix: report.prefix.clone(),
-            time: report.created.to_rfc3339(),
-            volumes: &report.volumes,
-            entries: report.entries,
-            size: report.size,
-            bytes: report.bytes,
-            unhashed: report.unhashed,
-            note,
-            warning_count: report.warning_count,
-            warnings: json::all(&report.warnings),
-            seconds: seconds(report.elapsed),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use snapshotter::VolumeType;
+    use snapshotter::report::{SnapshotVolume, VolumeType};
     use snapshotter::time::Time;
 
     use super::*;
@@ -157,6 +121,7 @@ mod tests {
             size: 3_565_158,
             bytes: 5 << 20,
             unhashed: 0,
+            note: None,
             warning_count: 0,
             warnings: Vec::new(),
             elapsed: Duration::from_millis(412),
@@ -176,7 +141,7 @@ mod tests {
 
     #[test]
     fn json_leaves_what_is_text_anyhow_alone() {
-        let text = serde_json::to_value(Json::new(&report(), Some("a\\b"))).unwrap();
+        let text = serde_json::to_value(BackupReport { note: Some("a\\b".to_owned()), ..report() }).unwrap();
         assert_eq!(text["volumes"][0]["path"], "/home/a\\b");
         assert_eq!(text["volumes"][0]["type"], "dir");
         assert_eq!(text["note"], "a\\b");

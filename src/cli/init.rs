@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use serde::Serialize;
 use snapshotter::name::Shown;
+use snapshotter::report::InitReport;
 
 use crate::cli::output::{print_json, print_line};
-use crate::cli::problems::archive_json;
 use crate::cli::session::Session;
 
 /// Shown below the command's help.
@@ -27,11 +26,6 @@ pub(crate) struct Init {
     force: bool,
 }
 
-#[derive(Serialize)]
-struct Json {
-    archive: String,
-}
-
 impl Init {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
         let path = self.path.unwrap_or_else(|| session.archive());
@@ -42,7 +36,7 @@ impl Init {
         }
         let shown = Shown::from(path.as_path());
         let printed = if session.json() {
-            print_json(&Json { archive: archive_json(&path) })
+            print_json(&InitReport { archive: path.clone() })
         } else if session.quiet() {
             Ok(())
         } else {

@@ -4,14 +4,12 @@ use std::fmt::Write as _;
 
 use anyhow::bail;
 use clap::Args;
-use serde::Serialize;
 use snapshotter::name::Shown;
-use snapshotter::{Listing, Snapshot, SnapshotVolume};
+use snapshotter::report::{ListedSnapshot, Listing};
 
-use crate::cli::json::{self, JsonProblem, JsonWarning};
 use crate::cli::members;
 use crate::cli::output::{Output, print_json};
-use crate::cli::problems::{self, archive_json, tail_bytes, tail_line};
+use crate::cli::problems::{self, tail_line};
 use crate::cli::session::Session;
 use crate::cli::units::{bytes, count, moment, number, unhashed};
 
@@ -38,7 +36,7 @@ impl List {
         }
         let listing = session.watch(|run| snapshotter::list(&session.list_options(), run))?;
         if session.json() {
-            print_json(&Json::new(&listing, archive_json(&session.archive())))?;
+            print_json(&listing)?;
         } else {
             let mut output = Output::stdout();
             for line in lines(&listing) {
@@ -55,27 +53,25 @@ impl List {
 
 /// The first problem, the way out, and how many more there are.
 fn trouble(listing: &Listing) -> Option<String> {
-    let catalog = &listing.catalog;
-    let (first, rest) = catalog.problems.split_first()?;
-    let way_out = problems::way_out(&catalog.problems, catalog.tail, !catalog.snapshots.is_empty());
+    let (first, rest) = listing.problems.split_first()?;
+    let way_out = problems::way_out(&listing.problems, listing.tail, !listing.snapshots.is_empty());
     let more = match rest.len() as u64 {
         0 => String::new(),
         more => {
             format!(" (and {}: `snapshotter verify` shows all)", count(more, "more problem", "more problems"))
         }
     };
-    Some(format!("{}{more}: {way_out}", problems::line(&listing.archive, first)))
+    Some(format!("{}{more}: {way_out}", problems::line(&Shown::from(&*listing.archive), first)))
 }
 
 fn lines(listing: &Listing) -> Vec<String> {
-    let catalog = &listing.catalog;
     let mut lines = Vec::new();
-    let prefixes: Vec<String> = catalog.snapshots.iter().map(|snapshot| prefix(&snapshot.prefix)).collect();
+    let prefixes: Vec<String> = listing.snapshots.iter().map(|snapshot| prefix(&snapshot.prefix)).collect();
     let width = prefixes.iter().map(|prefix| prefix.chars().count()).max().unwrap_or(0).clamp(6, MAX_PREFIX);
-    if !catalog.snapshots.is_empty() {
+    if !listing.snapshots.is_empty() {
         lines.push(row("ID", "TIME (UTC)", "PREFIX", width, "ENTRIES", "SIZE"));
     }
-    for (snapshot, prefix) in catalog.snapshots.iter().zip(&prefixes) {
+    for (snapshot, prefix) in listing.snapshots.iter().zip(&prefixes) {
         let (entries, size) = (number(snapshot.entries), bytes(snapshot.size));
         lines.push(row(&snapshot.id, &moment(snapshot.created), prefix, width, &entries, &size));
         lines.extend(details(snapshot).into_iter().map(|detail| format!("{:10}{detail}", "")));
@@ -92,7 +88,7 @@ fn prefix(prefix: &str) -> String {
     if prefix.is_empty() { "\"\"".to_owned() } else { Shown::from(prefix).to_string() }
 }
 
-fn details(snapshot: &Snapshot) -> Vec<String> {
+fn details(snapshot: &ListedSnapshot) -> Vec<String> {
     let mut details = Vec::new();
     for volume in &snapshot.volumes {
         details.push(format!(
@@ -117,82 +113,19 @@ fn details(snapshot: &Snapshot) -> Vec<String> {
 }
 
 fn total(listing: &Listing) -> String {
-    let catalog = &listing.catalog;
-    let mut line = match catalog.snapshots.len() as u64 {
-        0 => format!("no snapshots in {}", listing.archive),
-        found => format!("{} in {}", count(found, "snapshot", "snapshots"), listing.archive),
+    let archive = Shown::from(&*listing.archive);
+    let mut line = match listing.snapshots.len() as u64 {
+        0 => format!("no snapshots in {archive}"),
+        found => format!("{} in {archive}", count(found, "snapshot", "snapshots")),
     };
     // Writing to a String cannot fail.
-    if catalog.foreign > 0 {
-        let _ = write!(line, ", {}", count(catalog.foreign, "foreign member", "foreign members"));
+    if listing.foreign > 0 {
+        let _ = write!(line, ", {}", count(listing.foreign, "foreign member", "foreign members"));
     }
-    if let Some(tail) = tail_line(catalog.tail) {
+    if let Some(tail) = tail_line(listing.tail) {
         let _ = write!(line, ", {tail}");
     }
     line
-}
-
-#[derive(Serialize)]
-struct Json<'a> {
-    archive: String,
-    snapshots: Vec<JsonSnapshot<'a>>,
-    foreign: u64,
-    remains: u64,
-    padding: u64,
-    problems: Vec<JsonProblem>,
-}
-
-#[derive(Serialize)]
-struct JsonSnapshot<'a> {
-    id: &'a str,
-    time: String,
-    prefix: String,
-    program: &'a str,
-    volumes: &'a [SnapshotVolume],
-    entries: u64,
-    size: u64,
-    unhashed: u64,
-    note: Option<&'a str>,
-    warning_count: u64,
-    warnings: Vec<JsonWarning>,
-    offset: u64,
-    bytes: u64,
-}
-
-impl<'a> Json<'a> {
-    fn new(listing: &'a Listing, archive: String) -> Self {
-        let catalog = &listing.catalog;
-        let (remains, padding) = tail_bytes(catalog.tail);
-        Json {
-            archive,
-            snapshots: json::all(&catalog.snapshots),
-            foreign: catalog.foreign,
-            remains,
-            padding,
-            problems: json::all(&catalog.problems),
-        }
-    }
-}
-
-impl<'a> From<&'a Snapshot> for JsonSnapshot<'a> {
-    fn from(snapshot: &'a Snapshot) -> Self {
-        let warnings = snapshot.warnings.iter().map(|(path, reason)| JsonWarning::escaped(path, reason));
-        JsonSnapshot {
-            id: &snapshot.id,
-            time: snapshot.created.to_rfc3339(),
-            prefix: snapshot.prefix.clone(),
-            program: &snapshot.program,
-            volumes: &snapshot.volumes,
-            entries: snapshot.entries,
-            size: snapshot.size,
-            unhashed: snapshot.unhashed,
-            note: snapshot.note.as_deref(),
-            warning_count: snapshot.warning_count,
-            warnings: warnings.collect(),
-            offset: snapshot.start,
-            bytes: snapshot.end.saturating_sub(snapshot.start),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,18 +3,16 @@
 
 use std::io::{ErrorKind, Write};
 
-use serde::Serialize;
-use snapshotter::name::{Shown, json};
+use snapshotter::name::Shown;
+use snapshotter::report::ListedMember;
 use snapshotter::{Entry, Kind, Member, Result};
 
 use crate::cli::output::{Output, failure};
 use crate::cli::session::Session;
-use crate::cli::units::{exact, minute};
+use crate::cli::units::minute;
 
 /// How wide owner and size are together, as in GNU tar.
 const OWNER_AND_SIZE: usize = 19;
-/// The permission bits, with setuid, setgid and sticky.
-const MODE: u32 = 0o7777;
 
 /// Prints the members of the snapshot whose ID begins with `id`.
 ///
@@ -28,7 +26,7 @@ pub(crate) fn print(id: &str, session: &Session) -> anyhow::Result<()> {
             session.check_signals()?;
             if session.json() {
                 output.write(if count == 0 { b"{\"members\":[" } else { b"," })?;
-                output.json(&JsonMember::from(&member.entry))?;
+                output.json(&ListedMember::from(&member.entry))?;
             } else {
                 output.line(line(&member.entry))?;
             }
@@ -110,44 +108,6 @@ fn mode(kind: Kind, mode: u32) -> String {
     text
 }
 
-#[derive(Serialize)]
-struct JsonMember {
-    name: String,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    mode: String,
-    uid: u64,
-    gid: u64,
-    size: u64,
-    mtime: String,
-    link: Option<String>,
-}
-
-impl From<&Entry> for JsonMember {
-    fn from(entry: &Entry) -> Self {
-        let is_link = matches!(entry.kind, Kind::Symlink | Kind::HardLink);
-        JsonMember {
-            name: json(&entry.name),
-            kind: match entry.kind {
-                Kind::File => "file",
-                Kind::Directory => "dir",
-                Kind::Symlink => "symlink",
-                Kind::HardLink => "hardlink",
-                Kind::Fifo => "fifo",
-                Kind::CharDevice => "char",
-                Kind::BlockDevice => "block",
-                Kind::Other(_) => "other",
-            },
-            mode: format!("{:04o}", entry.mode & MODE),
-            uid: entry.uid,
-            gid: entry.gid,
-            size: entry.size,
-            mtime: exact(entry.mtime),
-            link: is_link.then(|| json(&entry.link)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use snapshotter::time::Time;
@@ -194,7 +154,7 @@ mod tests {
 
     #[test]
     fn json_has_all_bytes_of_a_name_and_links_only_of_links() {
-        let of = |kind| serde_json::to_value(JsonMember::from(&entry(b"a\xff\\", kind))).unwrap();
+        let of = |kind| serde_json::to_value(ListedMember::from(&entry(b"a\xff\\", kind))).unwrap();
         let (file, link) = (of(Kind::File), of(Kind::Symlink));
         assert_eq!((&file["name"], &file["mode"]), (&"a\\xff\\\\".into(), &"0755".into()));
         assert_eq!((&file["link"], &link["link"]), (&serde_json::Value::Null, &"to\u{1b}".into()));

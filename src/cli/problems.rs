@@ -1,9 +1,7 @@
 //! What is wrong with an archive, and what lies behind its end, in words.
 
-use std::path::Path;
-
 use snapshotter::name::Shown;
-use snapshotter::{Problem, Tail};
+use snapshotter::report::{Problem, Tail};
 
 use crate::cli::units::bytes;
 
@@ -42,20 +40,6 @@ pub(crate) fn tail_line(tail: Tail) -> Option<String> {
     }
 }
 
-/// How many bytes a killed backup left, and how many of padding there are.
-pub(crate) fn tail_bytes(tail: Tail) -> (u64, u64) {
-    match tail {
-        Tail::Nothing | Tail::Foreign(_) => (0, 0),
-        Tail::Zeros(length) => (0, length),
-        Tail::Remains(length) => (length, 0),
-    }
-}
-
-/// The archive's path for JSON.
-pub(crate) fn archive_json(path: &Path) -> String {
-    snapshotter::name::json(path.as_os_str().as_encoded_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,7 +54,6 @@ mod tests {
 
     #[test]
     fn padding_and_remains_are_told_apart() {
-        assert_eq!([tail_bytes(Tail::Zeros(3)), tail_bytes(Tail::Remains(4))], [(0, 3), (4, 0)]);
         assert_eq!(tail_line(Tail::Nothing), None);
         assert_eq!(tail_line(Tail::Zeros(8192)).as_deref(), Some("8.0 KiB of zero padding behind the end"));
     }

@@ -7,17 +7,15 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use serde::Serialize;
+use snapshotter::RestoreOptions;
 use snapshotter::config::Need;
-use snapshotter::name::{Shown, json};
-use snapshotter::report::{Change, ChangeKind, LeftOut, RestoreReport, RestoredVolume, Skipped};
+use snapshotter::name::Shown;
+use snapshotter::report::{ChangeKind, LeftOut, RestoreReport, Skipped};
 use snapshotter::time::Time;
-use snapshotter::{RestoreOptions, VolumeType};
 
-use crate::cli::json::{self, JsonWarning};
 use crate::cli::output::{Output, print_json, say};
 use crate::cli::session::Session;
-use crate::cli::units::{bytes, count, duration, moment, number, remarks, seconds};
+use crate::cli::units::{bytes, count, duration, moment, number, remarks};
 
 /// Shown below the command's help.
 pub(crate) const EXAMPLE: &str = "\
@@ -75,7 +73,7 @@ impl Restore {
         };
         let report = session.watch(|run| snapshotter::restore(&config, &options, run))?;
         let printed = if session.json() {
-            print_json(&Json::new(&report))
+            print_json(&report)
         } else {
             print(&report, options.into.as_deref(), session.quiet())
         };
@@ -83,7 +81,7 @@ impl Restore {
             let done = if report.dry_run { "nothing was changed" } else { "the restore is complete" };
             format!("{done}, but that cannot be reported")
         })?;
-        Ok(match report.skipped.as_ref().and_then(|skipped| loss(skipped, report.entries)) {
+        Ok(match report.skipped.as_ref().and_then(loss) {
             Some(loss) => {
                 say(&loss);
                 ExitCode::from(LEFT_OUT)
@@ -94,12 +92,12 @@ impl Restore {
 }
 
 /// What is said in the end of what is missing, if that is anything.
-fn loss(skipped: &Skipped, restored: u64) -> Option<String> {
+fn loss(skipped: &Skipped) -> Option<String> {
     let left_out = skipped.left_out.len() as u64;
     if left_out == 0 {
         return None;
     }
-    let missing = match missing(skipped, restored) {
+    let missing = match skipped.missing {
         Some(entries) => format!("{} missing", are(&count(entries, "entry", "entries"))),
         None => "how many entries are missing is not known".to_owned(),
     };
@@ -107,11 +105,6 @@ fn loss(skipped: &Skipped, restored: u64) -> Option<String> {
         "the snapshot is damaged: {missing}; {} listed as left out",
         are(&count(left_out, "place", "places"))
     ))
-}
-
-/// How many entries are missing, if that can be told.
-fn missing(skipped: &Skipped, restored: u64) -> Option<u64> {
-    skipped.entries.map(|entries| entries.saturating_sub(restored))
 }
 
 fn are(counted: &str) -> String {
@@ -198,107 +191,11 @@ fn summary(report: &RestoreReport, into: Option<&Path>) -> String {
     )
 }
 
-#[derive(Serialize)]
-struct Json<'a> {
-    id: &'a str,
-    prefix: String,
-    time: String,
-    volumes: Vec<JsonRestored>,
-    entries: u64,
-    size: u64,
-    unhashed: u64,
-    warning_count: u64,
-    warnings: Vec<JsonWarning>,
-    dry_run: bool,
-    changes: Vec<JsonChange>,
-    skipped: Option<JsonSkipped>,
-    seconds: f64,
-}
-
-#[derive(Serialize)]
-struct JsonSkipped {
-    left_out: Vec<JsonLeftOut>,
-    missing: Option<u64>,
-    found: u64,
-    unchecked: u64,
-    made: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct JsonLeftOut {
-    offset: u64,
-    name: Option<String>,
-    reason: String,
-}
-
-#[derive(Serialize)]
-struct JsonRestored {
-    path: String,
-    target: String,
-    #[serde(rename = "type")]
-    kind: VolumeType,
-}
-
-#[derive(Serialize)]
-struct JsonChange {
-    change: &'static str,
-    path: String,
-}
-
-impl<'a> Json<'a> {
-    fn new(report: &'a RestoreReport) -> Self {
-        Json {
-            id: &report.id,
-            prefix: report.prefix.clone(),
-            time: report.created.to_rfc3339(),
-            volumes: json::all(&report.volumes),
-            entries: report.entries,
-            size: report.size,
-            unhashed: report.unhashed,
-            warning_count: report.warning_count,
-            warnings: json::all(&report.warnings),
-            dry_run: report.dry_run,
-            changes: json::all(&report.changes),
-            skipped: report.skipped.as_ref().map(|skipped| JsonSkipped::new(skipped, report.entries)),
-            seconds: seconds(report.elapsed),
-        }
-    }
-}
-
-impl JsonSkipped {
-    fn new(skipped: &Skipped, restored: u64) -> Self {
-        JsonSkipped {
-            left_out: json::all(&skipped.left_out),
-            missing: missing(skipped, restored),
-            found: skipped.found,
-            unchecked: skipped.unchecked,
-            made: skipped.made.iter().map(|path| json(path)).collect(),
-        }
-    }
-}
-
-impl From<&LeftOut> for JsonLeftOut {
-    fn from(left_out: &LeftOut) -> Self {
-        let LeftOut { offset, name, reason } = left_out;
-        JsonLeftOut { offset: *offset, name: name.as_ref().map(|name| json(name)), reason: reason.clone() }
-    }
-}
-
-impl From<&RestoredVolume> for JsonRestored {
-    fn from(volume: &RestoredVolume) -> Self {
-        JsonRestored { path: volume.path.clone(), target: json(&volume.target), kind: volume.kind }
-    }
-}
-
-impl From<&Change> for JsonChange {
-    fn from(change: &Change) -> Self {
-        JsonChange { change: verb(change.kind), path: json(&change.path) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use snapshotter::report::{Change, RestoredVolume, VolumeType};
 
     use super::*;
 
@@ -339,7 +236,7 @@ mod tests {
         let line = summary(&report, None);
         assert!(line.starts_with("would restore 1 volume of p from 1a2b3c4d of "), "{line}");
         assert!(line.ends_with(": create 0, replace 0, remove 2; nothing was changed"), "{line}");
-        let text = serde_json::to_value(Json::new(&report)).unwrap();
+        let text = serde_json::to_value(&report).unwrap();
         assert_eq!(text["changes"][1], serde_json::json!({"change": "remove", "path": "/b\\xff"}));
         assert_eq!(text["volumes"][0]["target"], "/o\\xff/a");
     }

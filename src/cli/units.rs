@@ -74,11 +74,6 @@ pub(crate) fn duration(value: Duration) -> String {
     format!("{} h {} min", number(minutes / 60), minutes % 60)
 }
 
-/// Seconds to the millisecond, for JSON.
-pub(crate) fn seconds(value: Duration) -> f64 {
-    (value.as_secs_f64() * 1000.0).round() / 1000.0
-}
-
 /// `2026-11-20 16:03:00`, in UTC.
 pub(crate) fn moment(time: Time) -> String {
     let text = time.to_rfc3339();
@@ -94,15 +89,6 @@ pub(crate) fn minute(time: Time) -> String {
     match text.rsplit_once(':') {
         Some((minute, _)) => minute.to_owned(),
         None => text,
-    }
-}
-
-/// RFC 3339, with nanoseconds where there are any; seconds since 1970 beyond the calendar's years.
-pub(crate) fn exact(time: Time) -> String {
-    let text = time.to_rfc3339();
-    match text.strip_suffix('Z') {
-        Some(date) if time.nanos > 0 => format!("{date}.{:09}Z", time.nanos),
-        _ => text,
     }
 }
 
@@ -157,14 +143,11 @@ mod tests {
     #[test]
     fn times_keep_what_their_place_has_room_for() {
         let time = Time { secs: 1_795_190_580, nanos: 5_000_000 };
-        assert_eq!(exact(time), "2026-11-20T16:03:00.005000000Z");
         assert_eq!(
             (moment(time).as_str(), minute(time).as_str()),
             ("2026-11-20 16:03:00", "2026-11-20 16:03")
         );
-        assert_eq!(exact(Time { nanos: 0, ..time }), "2026-11-20T16:03:00Z");
         let beyond = Time { secs: i64::MAX, nanos: 1 };
-        assert_eq!(exact(beyond), "9223372036854775807.000000001");
-        assert_eq!(minute(beyond), exact(beyond));
+        assert_eq!(minute(beyond), "9223372036854775807.000000001");
     }
 }

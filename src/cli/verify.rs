@@ -2,16 +2,13 @@
 
 use anyhow::bail;
 use clap::Args;
-use serde::Serialize;
-use snapshotter::Tail;
 use snapshotter::name::Shown;
-use snapshotter::report::{Verification, Verified, VerifiedVolume};
+use snapshotter::report::{Tail, Verification, Verified};
 
-use crate::cli::json::{self, JsonProblem};
 use crate::cli::output::{Output, print_json, say};
-use crate::cli::problems::{self, archive_json, tail_bytes, tail_line};
+use crate::cli::problems::{self, tail_line};
 use crate::cli::session::Session;
-use crate::cli::units::{bytes, count, duration, number, seconds};
+use crate::cli::units::{bytes, count, duration, number};
 
 /// Shown below the command's help.
 pub(crate) const EXAMPLE: &str = "\
@@ -28,7 +25,7 @@ impl Verify {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
         let found = session.watch(|run| snapshotter::verify(&session.list_options(), run))?;
         if session.json() {
-            print_json(&Json::new(&found, archive_json(&session.archive())))?;
+            print_json(&found)?;
         } else if !session.quiet() {
             let mut output = Output::stdout();
             for line in lines(&found) {
@@ -36,18 +33,15 @@ impl Verify {
             }
             output.finish()?;
         }
-        if is_sound(&found) {
+        if found.ok {
             return Ok(());
         }
+        let archive = Shown::from(&*found.archive);
         for problem in &found.problems {
-            say(&problems::line(&found.archive, problem));
+            say(&problems::line(&archive, problem));
         }
         bail!(verdict(&found))
     }
-}
-
-fn is_sound(found: &Verification) -> bool {
-    found.problems.is_empty() && found.snapshots.iter().all(|snapshot| snapshot.ok)
 }
 
 fn verdict(found: &Verification) -> String {
@@ -64,7 +58,8 @@ fn verdict(found: &Verification) -> String {
         tail => tail,
     };
     let way_out = problems::way_out(&found.problems, tail, whole > 0);
-    format!("{} is not sound: {found_problems}{damaged}: {way_out}", found.archive)
+    let archive = Shown::from(&*found.archive);
+    format!("{archive} is not sound: {found_problems}{damaged}: {way_out}")
 }
 
 fn lines(found: &Verification) -> Vec<String> {
@@ -72,10 +67,10 @@ fn lines(found: &Verification) -> Vec<String> {
     let entries: u64 = found.snapshots.iter().map(|snapshot| snapshot.sound).fold(0, u64::saturating_add);
     lines.push(format!(
         "verified {}: {}, {}, {} checked in {}",
-        found.archive,
+        Shown::from(&*found.archive),
         count(found.snapshots.len() as u64, "snapshot", "snapshots"),
         count(entries, "entry", "entries"),
-        bytes(found.bytes),
+        bytes(found.bytes()),
         duration(found.elapsed),
     ));
     let unchecked = not_checked(found);
@@ -134,78 +129,11 @@ fn not_checked(found: &Verification) -> Vec<String> {
     parts
 }
 
-#[derive(Serialize)]
-struct Json<'a> {
-    archive: String,
-    ok: bool,
-    snapshots: Vec<JsonVerified<'a>>,
-    foreign: u64,
-    remains: u64,
-    problems: Vec<JsonProblem>,
-    seconds: f64,
-}
-
-#[derive(Serialize)]
-struct JsonVerified<'a> {
-    id: &'a str,
-    prefix: String,
-    ok: bool,
-    offset: u64,
-    entries: Option<u64>,
-    sound: u64,
-    volumes: Vec<JsonVolume<'a>>,
-    checked: u64,
-    unhashed: u64,
-}
-
-#[derive(Serialize)]
-struct JsonVolume<'a> {
-    path: &'a str,
-    entries: Option<u64>,
-    sound: u64,
-}
-
-impl<'a> Json<'a> {
-    fn new(found: &'a Verification, archive: String) -> Self {
-        Json {
-            archive,
-            ok: is_sound(found),
-            snapshots: json::all(&found.snapshots),
-            foreign: found.foreign,
-            remains: tail_bytes(found.tail).0,
-            problems: json::all(&found.problems),
-            seconds: seconds(found.elapsed),
-        }
-    }
-}
-
-impl<'a> From<&'a Verified> for JsonVerified<'a> {
-    fn from(snapshot: &'a Verified) -> Self {
-        JsonVerified {
-            id: &snapshot.id,
-            prefix: snapshot.prefix.clone(),
-            ok: snapshot.ok,
-            offset: snapshot.offset,
-            entries: snapshot.entries,
-            sound: snapshot.sound,
-            volumes: json::all(&snapshot.volumes),
-            checked: snapshot.checked,
-            unhashed: snapshot.unhashed,
-        }
-    }
-}
-
-impl<'a> From<&'a VerifiedVolume> for JsonVolume<'a> {
-    fn from(volume: &'a VerifiedVolume) -> Self {
-        JsonVolume { path: &volume.path, entries: volume.entries, sound: volume.sound }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use snapshotter::Problem;
+    use snapshotter::report::{Problem, VerifiedVolume};
 
     use super::*;
 
@@ -222,12 +150,12 @@ mod tests {
             unhashed,
         };
         Verification {
-            archive: Shown::from("/backup.tar"),
+            archive: "/backup.tar".into(),
+            ok: true,
             snapshots: vec![snapshot("1a2b3c4d", true, 1 << 20, 2048), snapshot("99999999", true, 0, 0)],
             foreign: 3,
             tail: Tail::Remains(1536),
             problems: Vec::new(),
-            bytes: 1 << 20,
             elapsed: Duration::from_millis(400),
         }
     }
@@ -245,16 +173,14 @@ mod tests {
                 "1.5 KiB left behind the end by a killed backup: the next backup cuts them",
             ]
         );
-        assert!(is_sound(&found()));
     }
 
     #[test]
     fn damage_is_named_counted_and_makes_the_archive_unsound() {
         let mut found = found();
-        found.snapshots[0].ok = false;
+        (found.ok, found.snapshots[0].ok) = (false, false);
         found.problems.push(Problem { offset: 512, reason: "r".to_owned() });
         found.snapshots[0].sound = 11;
-        assert!(!is_sound(&found));
         assert_eq!(
             lines(&found)[..2],
             [
@@ -267,7 +193,7 @@ mod tests {
             verdict.starts_with("/backup.tar is not sound: 1 problem, 1 damaged snapshot: keep it"),
             "{verdict}"
         );
-        let text = serde_json::to_value(Json::new(&found, "/backup.tar".to_owned())).unwrap();
+        let text = serde_json::to_value(&found).unwrap();
         assert_eq!((&text["ok"], &text["remains"]), (&false.into(), &1536.into()));
     }
 }

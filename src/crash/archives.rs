@@ -149,15 +149,15 @@ fn content(archive: &Path) -> Result<Content, String> {
     let options = ListOptions { archive: archive.to_owned(), ..ListOptions::default() };
     let listing = list(&options, &Run::default()).map_err(|error| format!("list: {error}"))?;
     let verified = verify(&options, &Run::default()).map_err(|error| format!("verify: {error}"))?;
-    let problems: Vec<_> = listing.catalog.problems.iter().chain(&verified.problems).collect();
+    let problems: Vec<_> = listing.problems.iter().chain(&verified.problems).collect();
     // Where something else follows, `verify` looks through that too.
-    let end = listing.catalog.end.filter(|_| matches!(verified.tail, Tail::Foreign(_)));
+    let end = listing.end.filter(|_| matches!(verified.tail, Tail::Foreign(_)));
     let is_tail = |offset| end.is_some_and(|end| end <= offset);
     let snapshots = || verified.snapshots.iter().filter(|one| !is_tail(one.offset));
     if problems.iter().any(|problem| !is_tail(problem.offset)) || !snapshots().all(|one| one.ok) {
         return Err(format!("verify: {problems:?}"));
     }
-    let ids: Vec<_> = listing.catalog.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
+    let ids: Vec<_> = listing.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
     if ids != snapshots().map(|snapshot| snapshot.id.clone()).collect::<Vec<_>>() {
         return Err("list and verify differ".to_owned());
     }

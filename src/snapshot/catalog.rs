@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::archive::checksum::{Checksum, Cover};
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
@@ -20,7 +22,7 @@ use crate::snapshot::manifest::Manifest;
 use crate::snapshot::{BEGIN, MAX_CLOSING_FILE, SNAPSHOT_JSON, Snapshot, begin_block, go, under};
 
 /// Something in an archive that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Where, in bytes from the archive's start.
     pub offset: u64,
@@ -30,17 +32,17 @@ pub struct Problem {
 
 /// The contents of an archive.
 #[derive(Debug, Default)]
-pub struct Catalog {
+pub(crate) struct Catalog {
     /// Its snapshots, oldest first.
-    pub snapshots: Vec<Snapshot>,
+    pub(crate) snapshots: Vec<Snapshot>,
     /// How many members belong to no snapshot.
-    pub foreign: u64,
+    pub(crate) foreign: u64,
     /// The offset of the end; `None` when the walk could not get there.
-    pub end: Option<u64>,
+    pub(crate) end: Option<u64>,
     /// What lies behind the end.
-    pub tail: Tail,
+    pub(crate) tail: Tail,
     /// What is wrong, in the order of offsets.
-    pub problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
     /// A global header sets more than a comment.
     pub(crate) globals: bool,
 }

@@ -192,6 +192,6 @@ mod tests {
         std::fs::write(&archive, [&huge[..], &huge, &close, &END].concat()).unwrap();
         let options = crate::ListOptions { archive, ..crate::ListOptions::default() };
         let listing = crate::list(&options, &Run::default()).unwrap();
-        assert_eq!((listing.catalog.snapshots[0].size, listing.catalog.snapshots[0].entries), (u64::MAX, 2));
+        assert_eq!((listing.snapshots[0].size, listing.snapshots[0].entries), (u64::MAX, 2));
     }
 }

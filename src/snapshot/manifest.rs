@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::name::json;
 use crate::observer::{Run, Warning};
 use crate::snapshot::SnapshotVolume;
 
@@ -32,14 +31,8 @@ pub(crate) struct Manifest {
     pub(crate) unhashed: u64,
     pub(crate) warning_count: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) warnings: Vec<ManifestWarning>,
+    pub(crate) warnings: Vec<Warning>,
     pub(crate) digest: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ManifestWarning {
-    pub(crate) path: String,
-    pub(crate) reason: String,
 }
 
 impl Manifest {
@@ -90,11 +83,5 @@ impl Warnings {
     pub(crate) fn warn(&mut self, run: &Run, path: &[u8], reason: impl Into<String>) -> Result<()> {
         self.push(run.warn(path, reason)?);
         Ok(())
-    }
-
-    pub(crate) fn to_manifest(&self) -> Vec<ManifestWarning> {
-        let one =
-            |warning: &Warning| ManifestWarning { path: json(&warning.path), reason: warning.reason.clone() };
-        self.kept.iter().map(one).collect()
     }
 }

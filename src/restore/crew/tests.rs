@@ -127,7 +127,7 @@ proptest! {
         let stored = Stored::new(&tree);
         let archive = stored.folder.path().join("a.tar");
         let options = crate::ListOptions { archive: archive.clone(), ..crate::ListOptions::default() };
-        let id = crate::list(&options, &Run::default()).unwrap().catalog.snapshots[0].id.clone();
+        let id = crate::list(&options, &Run::default()).unwrap().snapshots[0].id.clone();
         let mut files = Vec::new();
         crate::members(&options, &id, &Run::default(), &mut |member| {
             // The two closing files are looked at before anything is restored.

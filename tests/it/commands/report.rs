@@ -1,9 +1,14 @@
 //! Results as one JSON object, and as `tar -tv` would show them.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
+use snapshotter::report::{BackupReport, InitReport, Listing, MemberList, RestoreReport, Tail, Verification};
 
 use super::{has_keys, prepared};
 use crate::support::sandbox::text;
@@ -46,6 +51,53 @@ fn backup_and_restore_report_as_json() {
         assert_eq!(into["volumes"][0]["path"], text(&volume));
         let target = into["volumes"][0]["target"].as_str().unwrap();
         assert!(Path::new(target).ends_with(Path::new("into").join(volume.strip_prefix("/").unwrap())));
+    });
+}
+
+/// Reads what was written as a `T`, which writes the very same.
+fn read_back<T: Serialize + DeserializeOwned>(run: &Run) -> T {
+    let text = run.stdout();
+    let read: T = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {run}"));
+    assert_eq!(serde_json::to_string(&read).unwrap() + "\n", text);
+    read
+}
+
+#[test]
+fn the_library_reads_back_what_the_program_reports() {
+    sandboxed(|s| {
+        let volume = prepared(s);
+        let odd: &[u8] = b"b\\x41\xff\n";
+        tool("mkfifo", [text(&volume.join("fifo"))]);
+        fs::write(volume.join(OsStr::from_bytes(odd)), "x").unwrap();
+        let mount = s.tmpfs("vol/a/mo\\unt", "size=1m");
+        let other = s.path("other.tar");
+        let init: InitReport = read_back(&s.run(["init", "--json", text(&other)]));
+        assert_eq!(init.archive, other);
+        let backup: BackupReport = read_back(&s.run(["backup", "--json", "--note", "a\\b"]));
+        assert_eq!(backup.warnings[0].path, mount.as_os_str().as_bytes());
+        let listing: Listing = read_back(&s.run(["list", "--json"]));
+        assert_eq!(listing.snapshots[0].warnings, backup.warnings);
+        assert_eq!((listing.snapshots[0].created, listing.tail), (backup.created, Tail::Nothing));
+        let members: MemberList = read_back(&s.run(["list", "--json", &backup.id]));
+        assert!(members.members.iter().any(|member| member.name.ends_with(odd)), "{members:?}");
+        let verified: Verification = read_back(&s.run(["verify", "--json"]));
+        assert!(verified.ok && verified.bytes() > 0);
+        fs::remove_file(volume.join(OsStr::from_bytes(odd))).unwrap();
+        let dry: RestoreReport = read_back(&s.run(["restore", "--json", "--dry-run"]));
+        assert!(dry.changes.iter().any(|change| change.path.ends_with(odd)), "{dry:?}");
+
+        let mut bytes = fs::read(s.archive()).unwrap();
+        let at = bytes.windows(7).position(|window| window == b"content").unwrap();
+        bytes[at] = b'C';
+        bytes.extend([0; 4096]);
+        fs::write(s.archive(), &bytes).unwrap();
+        let listing: Listing = read_back(&s.run(["list", "--json"]));
+        assert_eq!(listing.tail, Tail::Zeros(4096));
+        let verified: Verification = read_back(&s.run(["verify", "--json"]).exits(1));
+        assert!(!verified.ok && verified.problems.len() == 1, "{verified:?}");
+        let run = s.run(["restore", "--json", "--into", "into", "--skip-damaged"]).exits(3);
+        let skipped = read_back::<RestoreReport>(&run).skipped.unwrap();
+        assert_eq!((skipped.left_out.len(), skipped.missing), (2, Some(2)), "{skipped:?}");
     });
 }
 

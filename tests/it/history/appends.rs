@@ -22,7 +22,7 @@ const END: usize = 2 * BLOCK;
 impl World<'_> {
     /// Offset of the archive's end.
     pub(super) fn end(&self) -> usize {
-        usize::try_from(self.list().catalog.end.unwrap()).unwrap()
+        usize::try_from(self.list().end.unwrap()).unwrap()
     }
 
     pub(super) fn append(&mut self, by: Tool) {
@@ -83,7 +83,7 @@ impl World<'_> {
         }
         let original = tree.done();
         self.write_at_end(ORIGINAL);
-        let id = self.list().catalog.snapshots.last().unwrap().id.clone();
+        let id = self.list().snapshots.last().unwrap().id.clone();
         let picture = |path: &str| (PathBuf::from(path), Picture::of(original.join("x").join(hash(path))));
         let volumes = ORIGINAL_VOLUMES.map(picture).to_vec();
         self.taken.push(Taken { id, prefix: ORIGINAL_PREFIX.to_owned(), original: true, volumes });

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use snapshotter::config::{Config, Exclude, Need};
+use snapshotter::report::ListedSnapshot;
 use snapshotter::{RestoreOptions, backup, restore, verify};
 
 use super::step::Part;
@@ -17,8 +18,8 @@ impl World<'_> {
             return;
         }
         let (at, end) = (self.place(part, at), self.end() as u64);
-        let hit = self.list().catalog.snapshots.iter().position(|one| (one.start..one.end).contains(&at));
-        let ends: Vec<u64> = self.list().catalog.snapshots.iter().map(|one| one.end).collect();
+        let hit = self.list().snapshots.iter().position(|one| (one.offset..one.end()).contains(&at));
+        let ends: Vec<u64> = self.list().snapshots.iter().map(ListedSnapshot::end).collect();
         let covered = hit.map_or((end..end + 1024).contains(&at), |hit| !self.taken[hit].original);
         self.count(if covered { "flips in what is covered" } else { "flips in what is not" });
 

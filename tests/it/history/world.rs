@@ -175,7 +175,7 @@ impl<'s> World<'s> {
 
     /// The archive holds what it must, and all of it is sound.
     pub(super) fn assert_listed(&self) {
-        let catalog = self.list().catalog;
+        let catalog = self.list();
         let found: Vec<_> = catalog.snapshots.iter().map(|one| (&one.id, &one.prefix)).collect();
         assert_eq!(found, self.taken.iter().map(|one| (&one.id, &one.prefix)).collect::<Vec<_>>());
         for (found, taken) in catalog.snapshots.iter().zip(&self.taken) {
@@ -334,7 +334,7 @@ impl<'s> World<'s> {
     fn restore_newest(&self) -> Vec<&(PathBuf, Picture)> {
         let options = RestoreOptions { archive: self.s.archive(), ..RestoreOptions::default() };
         let result = restore(&self.config, &options, &strict());
-        let sound = self.list().catalog.problems.is_empty();
+        let sound = self.list().problems.is_empty();
         let newest = self.newest(&self.config.prefix).filter(|_| sound);
         let expected = newest.and_then(|newest| {
             let volumes = self.config.volumes.iter();
