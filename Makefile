@@ -1,7 +1,7 @@
 # `make demo` and `make test` need a Rust toolchain (cargo, rustc and a C linker) and nothing else. What another tool
 # would add is left out with a line that says so; with CI=true a missing tool is an error.
 
-.PHONY: help build build-host demo test image e2e bench bench-smoke lint fmt clippy doc cargo-test go-test deny
+.PHONY: help build build-host demo test image e2e host-e2e bench bench-smoke lint fmt clippy doc cargo-test go-test deny
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -42,6 +42,10 @@ image: ## builds the image from a binary made here, without pulling anything (De
 e2e: ## runs the image against the Docker Engine
 	@$(call have,docker version,the tests against the Docker Engine (none is running)); \
 	set -x; scripts/e2e.sh
+
+host-e2e: ## runs docker-snapshot against the Docker Engine
+	@$(call have,docker version,the tests of docker-snapshot against the Docker Engine (none is running)); \
+	set -x; scripts/host-e2e.sh
 
 bench: build ## measures beside GNU tar, bsdtar and busybox (docs/performance.md); ARGS="--only small" for a part
 	@$(call have,python3 --version,the benchmark (Python 3 is not installed)); \

@@ -1,10 +1,14 @@
 //! The command line: what can be asked for, and who answers. A command is a file: its arguments, its call of the
 //! engine, and how its result is shown.
 
+mod connection;
 mod install;
 mod metadata;
 pub(crate) mod output;
 mod plugin;
+mod size;
+mod table;
+mod volumes;
 
 use std::env;
 use std::process::ExitCode;
@@ -30,10 +34,15 @@ struct Flags {
     /// Print the result as one JSON object
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    connection: connection::Connection,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show where containers keep data: volumes and other mounts, who uses them, and what is in danger
+    #[command(after_help = volumes::EXAMPLE)]
+    Volumes(volumes::Volumes),
     /// Make `docker snapshot` work: copy this program into docker's directory of plugins
     Install,
     /// What the docker CLI asks each plugin
@@ -52,7 +61,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(USAGE));
     };
     match command {
-        Command::Install => install::run(flags.json),
+        Command::Volumes(volumes) => volumes.run(&flags.connection, flags.json),
+        Command::Install => install::run(&flags.connection, flags.json),
         Command::Metadata => metadata::print(),
     }?;
     Ok(ExitCode::SUCCESS)

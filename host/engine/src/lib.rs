@@ -1,5 +1,13 @@
 //! Drives a Docker Engine: everything that `docker snapshot` must know of engines, containers and volumes, and
 //! nothing of archives and stores.
+//!
+//! [`connect`] finds the engine that the docker CLI would use, [`api`] speaks to it, [`discover`] says what there is.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
+pub mod api;
+pub mod connect;
+pub mod discover;
+pub mod error;
 pub mod places;
+
+pub use error::{Error, Result};

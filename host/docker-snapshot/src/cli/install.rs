@@ -6,11 +6,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::cli::connection::Connection;
+use crate::cli::output;
 use anyhow::Context;
 use serde::Serialize;
-use snapshotter_engine::places;
-
-use crate::cli::output;
 
 /// The name that makes a program the plugin `docker snapshot`.
 const FILE: &str = "docker-snapshot";
@@ -24,8 +23,8 @@ struct Installed {
 ///
 /// # Errors
 /// When it cannot be read, or the place cannot be written.
-pub(crate) fn run(json: bool) -> anyhow::Result<()> {
-    let docker = places::docker_config().context(
+pub(crate) fn run(connection: &Connection, json: bool) -> anyhow::Result<()> {
+    let docker = connection.docker_config().context(
         "cannot find docker's configuration: neither HOME nor DOCKER_CONFIG is set: set one of them",
     )?;
     let program = env::current_exe().context("cannot find this program's own file")?;

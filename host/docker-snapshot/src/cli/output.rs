@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use anyhow::Context;
 use clap::builder::StyledStr;
 use serde::Serialize;
+use snapshotter_engine::Error;
 
 /// Prints `value` as the one JSON object of a command.
 ///
@@ -38,9 +39,10 @@ pub(crate) fn help(help: &StyledStr) {
     to_stderr(&if io::stderr().is_terminal() { help.ansi().to_string() } else { help.to_string() });
 }
 
-/// The whole of an error, on one line: each message, then its cause.
+/// The whole of an error, on one line: each message, then its cause, and what to do at the end.
 pub(crate) fn message(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let advice = error.chain().find_map(|link| link.downcast_ref::<Error>().and_then(Error::advice));
+    error.chain().map(ToString::to_string).chain(advice).collect::<Vec<_>>().join(": ")
 }
 
 /// `text` with every control character escaped: names come from outside, and a terminal obeys what it is sent.

@@ -6,6 +6,20 @@ use std::ffi::OsString;
 /// What the docker CLI asks a plugin before it lists or runs it.
 pub(crate) const METADATA: &str = "docker-cli-plugin-metadata";
 
+/// The flags of the docker CLI that stand in front of a command and have a value in the next argument.
+const WITH_VALUE: &[&str] = &[
+    "--config",
+    "-c",
+    "--context",
+    "-H",
+    "--host",
+    "-l",
+    "--log-level",
+    "--tlscacert",
+    "--tlscert",
+    "--tlskey",
+];
+
 /// The name under which the docker CLI runs this program.
 const NAME: &str = "snapshot";
 
@@ -27,7 +41,7 @@ fn first_word(arguments: &[OsString]) -> Option<usize> {
         if !argument.as_encoded_bytes().starts_with(b"-") {
             return Some(at);
         }
-        at += 1;
+        at += if WITH_VALUE.iter().any(|flag| argument == flag) { 2 } else { 1 };
     }
     None
 }
@@ -45,6 +59,10 @@ mod tests {
     fn the_name_goes_only_where_the_command_would_stand() {
         assert_eq!(stripped("docker-snapshot snapshot install"), "docker-snapshot install");
         assert_eq!(stripped("docker-snapshot --json snapshot install"), "docker-snapshot --json install");
+        assert_eq!(
+            stripped("docker-snapshot -D --context snapshot --host=h snapshot volumes"),
+            "docker-snapshot -D --context snapshot --host=h volumes"
+        );
         assert_eq!(stripped("docker-snapshot install"), "docker-snapshot install");
         assert_eq!(stripped("docker-snapshot install snapshot"), "docker-snapshot install snapshot");
         assert_eq!(stripped("docker-snapshot snapshot snapshot"), "docker-snapshot snapshot");

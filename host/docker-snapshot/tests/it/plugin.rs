@@ -1,5 +1,4 @@
-//! The program as the docker CLI and its users start it, without an engine.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has said what it has to say")]
+//! The program as a plugin of the docker CLI, and how it becomes one.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,0 +1,104 @@
+//! `volumes`: where containers keep data.
+
+use clap::Args;
+use serde::Serialize;
+use snapshotter_engine::api::container::Status;
+use snapshotter_engine::discover::{DangerKind, Storage, StorageUser, discover};
+
+use crate::cli::connection::Connection;
+use crate::cli::table::table;
+use crate::cli::{output, size};
+
+pub(crate) const EXAMPLE: &str = "\
+Examples:
+  docker snapshot volumes
+  docker snapshot volumes --size --project shop
+  docker snapshot volumes --json | jq -r '.storages[] | select(.dangers != []) | .name'";
+
+#[derive(Debug, Args)]
+pub(crate) struct Volumes {
+    /// Measure volumes too, which reads all their directories
+    #[arg(long)]
+    size: bool,
+    /// Only what belongs to this compose project
+    #[arg(long, value_name = "NAME")]
+    project: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Listing {
+    storages: Vec<Storage>,
+}
+
+impl Volumes {
+    /// Lists them.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub(crate) fn run(&self, connection: &Connection, json: bool) -> anyhow::Result<()> {
+        let mut storages = connection.with_engine(async |engine| Ok(discover(&engine, self.size).await?))?;
+        if let Some(project) = &self.project {
+            storages.retain(|storage| storage.project.as_ref() == Some(project));
+            anyhow::ensure!(
+                !storages.is_empty(),
+                "cannot list the project {project}: no volume and no mount belongs to it: see `docker compose ls --all`"
+            );
+        }
+        if json {
+            return output::print_json(&Listing { storages });
+        }
+        self.show(&storages)
+    }
+
+    fn show(&self, storages: &[Storage]) -> anyhow::Result<()> {
+        let mut heading = vec!["PROJECT", "VOLUME", "KIND", "DRIVER"];
+        heading.extend(self.size.then_some("SIZE"));
+        heading.extend(["USED BY", "IN DANGER"]);
+        let rows: Vec<_> = storages.iter().map(|storage| self.row(storage)).collect();
+        output::print_line(table(&heading, &rows))
+    }
+
+    fn row(&self, storage: &Storage) -> Vec<String> {
+        let absent = || "-".to_owned();
+        let mut row = vec![
+            storage.project.clone().unwrap_or_else(absent),
+            storage.name.clone(),
+            storage.kind.word().to_owned(),
+            storage.driver.clone().unwrap_or_else(absent),
+        ];
+        row.extend(self.size.then(|| storage.bytes.map_or_else(absent, size::bytes)));
+        row.push(joined(storage.users.iter().map(|user| used_by(storage, user))));
+        row.push(joined(storage.dangers.iter().map(|danger| {
+            match (danger.kind, danger.reason.rsplit_once("by its ")) {
+                (DangerKind::Database, Some((_, sign))) => format!("database ({sign})"),
+                (kind, _) => kind.word().to_owned(),
+            }
+        })));
+        row
+    }
+}
+
+/// `service` in its own project, else the container; what it is doing, and whether it can only read.
+fn used_by(storage: &Storage, user: &StorageUser) -> String {
+    let service = user.compose.as_ref().filter(|compose| Some(&compose.project) == storage.project.as_ref());
+    let name = match service {
+        Some(compose) if compose.one_off => format!("{} (run)", compose.service),
+        Some(compose) if compose.number.unwrap_or(1) > 1 => {
+            format!("{} {}", compose.service, compose.number.unwrap_or(1))
+        }
+        Some(compose) => compose.service.clone(),
+        None => user.container.clone(),
+    };
+    let access = if user.writable { "" } else { " read-only" };
+    let state = if user.state == Status::Running { "" } else { user.state.word() };
+    match (state, access) {
+        ("", "") => name,
+        ("", _) => format!("{name}{access}"),
+        _ => format!("{name}{access} ({state})"),
+    }
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    let all = parts.collect::<Vec<_>>().join(", ");
+    if all.is_empty() { "-".to_owned() } else { all }
+}

@@ -1,0 +1,12 @@
+//! The engine's API: the few calls that are needed, in types of our own. By hand on hyper and not through a library of
+//! bindings: docs/design.md says why.
+
+mod client;
+pub mod container;
+mod engine;
+mod nullable;
+mod query;
+pub mod version;
+pub mod volume;
+
+pub use engine::Engine;

@@ -1,0 +1,236 @@
+//! Requests and answers. Connections are kept and used again, since one through ssh takes a second to make. An answer
+//! may take as long as its [`Call`] says: a container may need minutes to stop, and whoever gives up earlier than the
+//! engine does not know what happened.
+
+use std::io::{self, ErrorKind};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::api::version::ApiVersion;
+use crate::connect::endpoint::Endpoint;
+use crate::connect::ssh::Said;
+use crate::connect::stream::Dialer;
+use crate::error::{Error, Result};
+
+/// How long an engine may take to look something up. It can be busy with other things.
+const LOOKUP: Duration = Duration::from_mins(2);
+/// More than any engine says at once.
+const ANSWER: usize = 256 << 20;
+
+/// A request, and what it is for.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// What is done by it, for messages: "list volumes".
+    action: String,
+    method: Method,
+    path: String,
+    body: Vec<u8>,
+    limit: Option<Duration>,
+}
+
+impl Call {
+    /// A question.
+    pub(crate) fn get(action: impl Into<String>, path: impl Into<String>) -> Self {
+        Call {
+            action: action.into(),
+            method: Method::GET,
+            path: path.into(),
+            body: Vec::new(),
+            limit: Some(LOOKUP),
+        }
+    }
+
+    /// The answer must begin and end within `limit`.
+    pub(crate) fn within(self, limit: impl Into<Option<Duration>>) -> Self {
+        Call { limit: limit.into(), ..self }
+    }
+
+    fn broken(&self, source: io::Error) -> Error {
+        Error::Broken { action: self.action.clone(), source }
+    }
+
+    fn request(&self, prefix: &str, host: &str) -> Result<Request<Full<Bytes>>> {
+        let request = Request::builder()
+            .method(self.method.clone())
+            .uri(format!("{prefix}{}", self.path))
+            .header(HOST, host)
+            .header(USER_AGENT, concat!("docker-snapshot/", env!("CARGO_PKG_VERSION")))
+            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_LENGTH, self.body.len());
+        request.body(Full::from(self.body.clone())).map_err(|error| self.broken(io::Error::other(error)))
+    }
+}
+
+/// What an engine answered where it did not refuse.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The HTTP status, such as 304 for a container that had stopped already.
+    pub(crate) status: u16,
+    body: Bytes,
+}
+
+impl Answer {
+    /// The answer as what it should be.
+    pub(crate) fn json<T: DeserializeOwned>(&self, action: &str) -> Result<T> {
+        serde_json::from_slice(&self.body)
+            .map_err(|source| Error::Answer { action: action.to_owned(), source })
+    }
+}
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// Speaks to one engine.
+#[derive(Debug)]
+pub(crate) struct Client {
+    dialer: Dialer,
+    /// `/v1.41`, or nothing until a version is agreed on.
+    prefix: String,
+    /// What the header `Host` says: proxies in front of an engine may ask for it.
+    host: String,
+    idle: Mutex<Vec<(Sender, Said)>>,
+}
+
+impl Client {
+    /// For the engine at `endpoint`. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When certificates cannot be used.
+    pub(crate) fn new(endpoint: Endpoint) -> Result<Self> {
+        let host = match &endpoint {
+            Endpoint::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Endpoint::Tcp { host, port, .. } => format!("{host}:{port}"),
+            Endpoint::Unix(_) | Endpoint::Ssh { .. } => "docker".to_owned(),
+        };
+        Ok(Client { dialer: Dialer::new(endpoint)?, prefix: String::new(), host, idle: Mutex::default() })
+    }
+
+    /// Speaks `version` from now on.
+    pub(crate) fn speak(&mut self, version: ApiVersion) {
+        self.prefix = format!("/v{version}");
+    }
+
+    /// Makes a call, and reads the whole answer.
+    ///
+    /// # Errors
+    /// When the engine does not answer in time, or refuses.
+    pub(crate) async fn call(&self, call: &Call) -> Result<Answer> {
+        let work = self.exchange(call);
+        let answer = match call.limit {
+            Some(limit) => timeout(limit, work).await.unwrap_or_else(|_| {
+                let late = format!("no answer came within {} seconds", limit.as_secs());
+                Err(call.broken(io::Error::new(ErrorKind::TimedOut, late)))
+            }),
+            None => work.await,
+        }?;
+        if answer.status < 400 {
+            return Ok(answer);
+        }
+        let message = refusal(&answer.body);
+        Err(Error::Refused { action: call.action.clone(), status: answer.status, message })
+    }
+
+    /// Makes a call, and reads the answer as JSON.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and when the answer is another.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, call: &Call) -> Result<T> {
+        self.call(call).await?.json(&call.action)
+    }
+
+    async fn exchange(&self, call: &Call) -> Result<Answer> {
+        let (sender, said, response) = self.send(call).await?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), ANSWER).collect().await.map_err(|error| {
+            let long = error.is::<LengthLimitError>();
+            call.broken(if long {
+                io::Error::other("the answer is too long")
+            } else {
+                io::Error::other(error)
+            })
+        })?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((sender, said));
+        Ok(Answer { status, body: body.to_bytes() })
+    }
+
+    /// Sends over a connection that is there, or a new one. What was not sent because the engine had closed a connection
+    /// meanwhile is sent again; what may have been sent is not.
+    async fn send(&self, call: &Call) -> Result<(Sender, Said, Response<hyper::body::Incoming>)> {
+        let mut request = call.request(&self.prefix, &self.host)?;
+        while let Some((mut sender, said)) = self.reusable() {
+            if sender.ready().await.is_err() {
+                continue;
+            }
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok((sender, said, response)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(call.broken(io::Error::other(error.into_error()))),
+                },
+            }
+        }
+        let (mut sender, said) = self.open().await.map_err(|error| call.broken(error))?;
+        match sender.send_request(request).await {
+            Ok(response) => Ok((sender, said, response)),
+            Err(error) => Err(call.broken(reason(error, &said).await)),
+        }
+    }
+
+    fn reusable(&self) -> Option<(Sender, Said)> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    async fn open(&self) -> io::Result<(Sender, Said)> {
+        let (stream, said) = self.dialer.open().await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        // Ends with its sender, and with an error that the sender reports.
+        tokio::spawn(connection);
+        Ok((sender, said))
+    }
+}
+
+/// Why nothing came: in ssh's own words where it has any, else in those of the connection.
+async fn reason(error: hyper::Error, said: &Said) -> io::Error {
+    for _ in 0..20 {
+        if let Some(line) = said.last_line() {
+            return io::Error::other(format!("ssh says: {line}"));
+        }
+        if !said.is_listening() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    io::Error::other(error)
+}
+
+/// The engine's message: `{"message": "…"}`, or text where it is a proxy that speaks.
+fn refusal(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Message {
+        message: String,
+    }
+    serde_json::from_slice(body).map_or_else(
+        |_| String::from_utf8_lossy(body).trim().chars().take(500).collect(),
+        |Message { message }| message.trim().to_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engines_words_are_kept_and_a_proxys_are_cut() {
+        assert_eq!(refusal(br#"{"message":"No such volume: a\n"}"#), "No such volume: a");
+        assert_eq!(refusal(b"403 Forbidden\n"), "403 Forbidden");
+        assert_eq!(refusal(&[b'x'; 1000]).len(), 500);
+    }
+}

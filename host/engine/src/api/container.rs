@@ -1,0 +1,262 @@
+//! Containers: what an engine knows of one, and what can be asked of it.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+
+use crate::api::client::Call;
+use crate::api::engine::Engine;
+use crate::api::nullable::or_default;
+use crate::api::query::encode;
+use crate::error::{Error, Result};
+
+/// How many containers are asked about at a time: one after the other is slow through ssh.
+const AT_ONCE: usize = 8;
+
+/// A container, as it is at the moment.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Container {
+    /// The engine's name for it, 64 hexadecimal digits.
+    pub id: String,
+    #[serde(rename = "Name")]
+    slashed_name: String,
+    /// What it is doing.
+    pub state: State,
+    /// What it was made from.
+    pub config: Config,
+    /// How it is run.
+    pub host_config: HostConfig,
+    /// What is mounted into it; `--tmpfs` stands in [`HostConfig::tmpfs`].
+    #[serde(default, deserialize_with = "or_default")]
+    pub mounts: Vec<Mount>,
+}
+
+/// What a container is doing.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct State {
+    /// In one word.
+    pub status: Status,
+    /// How its last run ended, or 0.
+    #[serde(default)]
+    pub exit_code: i64,
+    /// Its healthcheck, where it has one.
+    #[serde(default)]
+    pub health: Option<Health>,
+}
+
+/// A container's state in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It runs.
+    Running,
+    /// It is frozen, and its files are as a crash would leave them.
+    Paused,
+    /// It has ended, and its restart policy starts it again.
+    Restarting,
+    /// It has ended.
+    #[serde(alias = "stopped")]
+    Exited,
+    /// It was made and never started.
+    #[serde(alias = "configured", alias = "initialized")]
+    Created,
+    /// It is being removed.
+    Removing,
+    /// It could not be removed.
+    Dead,
+    /// A word that is not known here.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Status {
+    /// Whether its processes may write to a volume now or at any moment.
+    pub fn may_write(self) -> bool {
+        matches!(self, Status::Running | Status::Restarting | Status::Unknown)
+    }
+
+    /// As a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Restarting => "restarting",
+            Status::Exited => "exited",
+            Status::Created => "created",
+            Status::Removing => "removing",
+            Status::Dead => "dead",
+            Status::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a healthcheck says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Health {
+    /// `starting`, `healthy` or `unhealthy`; Podman leaves it empty where there is no check.
+    #[serde(default)]
+    pub status: String,
+}
+
+/// What a container was made from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Config {
+    /// The image as it was named.
+    #[serde(default)]
+    pub image: String,
+    /// Labels, compose's among them.
+    #[serde(default, deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+    /// The ports that its image declares, such as `5432/tcp`.
+    #[serde(default, deserialize_with = "or_default")]
+    pub exposed_ports: BTreeMap<String, serde_json::Value>,
+    /// Seconds to wait after the stop signal, where it was given; negative for ever.
+    #[serde(default)]
+    pub stop_timeout: Option<i64>,
+}
+
+/// How a container is run.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HostConfig {
+    /// `--rm`: it is removed when it ends, with its anonymous volumes.
+    #[serde(default)]
+    pub auto_remove: bool,
+    /// When the engine starts it again by itself.
+    #[serde(default, deserialize_with = "or_default")]
+    pub restart_policy: RestartPolicy,
+    /// Whose network it has.
+    #[serde(default)]
+    pub network_mode: String,
+    /// Whose process ids it sees.
+    #[serde(default)]
+    pub pid_mode: String,
+    /// Whose shared memory it has.
+    #[serde(default)]
+    pub ipc_mode: String,
+    /// Containers that it is linked to, as `/other:/this/alias`.
+    #[serde(default, deserialize_with = "or_default")]
+    pub links: Vec<String>,
+    /// Containers whose volumes it took, as `name` or `name:ro`.
+    #[serde(default, deserialize_with = "or_default")]
+    pub volumes_from: Vec<String>,
+    /// `--tmpfs`: where, and with which options.
+    #[serde(default, deserialize_with = "or_default")]
+    pub tmpfs: BTreeMap<String, String>,
+}
+
+/// When the engine starts a container again by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RestartPolicy {
+    /// `no`, `always`, `unless-stopped`, `on-failure`; engines may leave it empty for `no`.
+    #[serde(default)]
+    pub name: String,
+    /// How often after failures, for `on-failure`.
+    #[serde(default)]
+    pub maximum_retry_count: i64,
+}
+
+impl RestartPolicy {
+    /// That the engine never starts it by itself.
+    pub fn never() -> Self {
+        RestartPolicy { name: "no".to_owned(), maximum_retry_count: 0 }
+    }
+
+    /// Whether the engine never starts it by itself.
+    pub fn is_never(&self) -> bool {
+        matches!(self.name.as_str(), "" | "no")
+    }
+}
+
+/// Something mounted into a container.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Mount {
+    /// `volume`, `bind`, `tmpfs` and others.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// The volume's name, or nothing.
+    #[serde(default)]
+    pub name: String,
+    /// Where it comes from, on the engine's machine.
+    #[serde(default)]
+    pub source: String,
+    /// Where it is in the container.
+    pub destination: String,
+    /// Whether it may be written.
+    #[serde(rename = "RW", default)]
+    pub writable: bool,
+}
+
+impl Container {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.slashed_name.trim_start_matches('/')
+    }
+
+    /// The value of a label.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.config.labels.get(name).map(String::as_str)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    id: String,
+}
+
+impl Engine {
+    /// Every container, whatever it is doing. One that is removed meanwhile is left out.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn containers(&self) -> Result<Vec<Container>> {
+        let all: Vec<Listed> =
+            self.client.ask(&Call::get("list containers", "/containers/json?all=1")).await?;
+        let containers = stream::iter(all).map(|listed| async move { self.container(&listed.id).await });
+        let containers: Vec<_> = containers.buffered(AT_ONCE).try_collect().await?;
+        Ok(containers.into_iter().flatten().collect())
+    }
+
+    /// The container with this id or name, or `None` where there is none.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn container(&self, id: &str) -> Result<Option<Container>> {
+        let call =
+            Call::get(format!("inspect the container {id}"), format!("/containers/{}/json", encode(id)));
+        there(self.client.ask(&call).await)
+    }
+}
+
+/// `None` for what is not there.
+pub(crate) fn there<T>(result: Result<T>) -> Result<Option<T>, Error> {
+    match result {
+        Err(error) if error.is_not_there() => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_may_say_null_or_nothing() {
+        let container: Container = serde_json::from_str(
+            r#"{"Id":"1","Name":"/a","State":{"Status":"hibernating"},"Mounts":null,
+                "Config":{"Labels":null},"HostConfig":{"Links":null,"RestartPolicy":null}}"#,
+        )
+        .unwrap();
+        assert_eq!(container.name(), "a");
+        assert_eq!(container.state.status, Status::Unknown);
+        assert!(container.host_config.restart_policy.is_never() && container.mounts.is_empty());
+    }
+}

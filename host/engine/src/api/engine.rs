@@ -1,0 +1,78 @@
+//! The connection to an engine, and how it comes about.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use crate::api::client::{Call, Client};
+use crate::api::version::{About, ApiVersion};
+use crate::connect::endpoint::Endpoint;
+use crate::connect::find::Found;
+use crate::error::{Error, Result};
+
+/// How long an engine may take to say what it is.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// An engine that has answered.
+#[derive(Debug)]
+pub struct Engine {
+    /// What the calls of the files beside this one go through.
+    pub(super) client: Client,
+    about: About,
+}
+
+impl Engine {
+    /// Connects to the engine that was found, and agrees on a version of the API with it.
+    ///
+    /// # Errors
+    /// When nothing answers, or what answers speaks another language; the error says what to do.
+    pub async fn connect(found: &Found) -> Result<Self> {
+        let mut client = Client::new(found.endpoint.clone())?;
+        let asked =
+            client.call(&Call::get("ask the engine for its version", "/version").within(HANDSHAKE)).await;
+        let answer = asked.map_err(|error| explained(error, found))?;
+        let about: About = answer.json("ask the engine for its version")?;
+        client.speak(about.agree(ApiVersion::pinned())?);
+        Ok(Engine { client, about })
+    }
+
+    /// What the engine says of itself.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+}
+
+/// `error` as one that says what the user can do about the engine that was found.
+fn explained(error: Error, found: &Found) -> Error {
+    let endpoint = found.endpoint.to_string();
+    let origin = &found.origin;
+    let plain = matches!(found.endpoint, Endpoint::Tcp { tls: None, .. });
+    let (source, advice) = match error {
+        Error::Broken { source, .. } => {
+            let advice = match (&found.endpoint, source.kind()) {
+                (Endpoint::Unix(path), ErrorKind::PermissionDenied) => format!(
+                    "run it with sudo, or let your user into the group of {} (sudo usermod -aG docker $USER, and log \
+                     in again)",
+                    path.display()
+                ),
+                (Endpoint::Unix(_), _) => format!(
+                    "start the engine (sudo systemctl start docker), or name another one: this address comes from \
+                     {origin}"
+                ),
+                (Endpoint::Ssh { .. }, _) => format!(
+                    "see whether `ssh` reaches that host without a question, and docker runs there: this address \
+                     comes from {origin}"
+                ),
+                (Endpoint::Tcp { .. }, _) => format!(
+                    "see whether the host is up and its engine listens on that port: this address comes from {origin}"
+                ),
+            };
+            (source, advice)
+        }
+        Error::Refused { message, .. } if plain && message.contains("HTTPS") => (
+            std::io::Error::other("it speaks TLS"),
+            "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the directory with ca.pem, cert.pem and key.pem".to_owned(),
+        ),
+        other => return other,
+    };
+    Error::Connect { endpoint, advice, source }
+}
