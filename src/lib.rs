@@ -32,13 +32,12 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
-use std::time::Duration;
-
 mod archive;
 mod backup;
 pub mod config;
 #[cfg(test)]
 mod crash;
+mod defaults;
 pub mod error;
 mod fs;
 pub mod name;
@@ -60,16 +59,9 @@ pub use archive::init::{init_archive, init_archive_over};
 pub use archive::member::{Member, Stored};
 pub use archive::sparse::Map;
 pub use backup::{BackupOptions, ChecksumPolicy, backup};
+pub use defaults::{DEFAULT_ARCHIVE, DEFAULT_CONFIG, DEFAULT_LOCK_TIMEOUT, PROGRAM};
 pub use error::{Error, Hint, Result};
 pub use report::{BackupReport, Listing, RestoreReport, Verification};
 pub use restore::{RestoreOptions, restore};
 pub use verify::{ListOptions, list, members, verify};
-
-/// Where a configuration is looked for.
-pub const DEFAULT_CONFIG: &str = "/config.yml";
-/// Where an archive is looked for.
-pub const DEFAULT_ARCHIVE: &str = "/backup.tar";
-/// How long a run waits for another one.
-pub const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_mins(10);
-/// The name and version that snapshots carry.
-pub const PROGRAM: &str = concat!("snapshotter ", env!("CARGO_PKG_VERSION"));
+pub use volume::VolumeType;

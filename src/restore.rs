@@ -77,7 +77,7 @@ pub struct RestoreOptions {
 impl Default for RestoreOptions {
     fn default() -> Self {
         RestoreOptions {
-            archive: PathBuf::from(crate::DEFAULT_ARCHIVE),
+            archive: PathBuf::from(crate::defaults::DEFAULT_ARCHIVE),
             snapshot: None,
             into: None,
             path: None,
@@ -85,7 +85,7 @@ impl Default for RestoreOptions {
             in_place: false,
             no_owner: false,
             skip_damaged: false,
-            lock_timeout: crate::DEFAULT_LOCK_TIMEOUT,
+            lock_timeout: crate::defaults::DEFAULT_LOCK_TIMEOUT,
         }
     }
 }

@@ -33,8 +33,8 @@ pub struct ListOptions {
 impl Default for ListOptions {
     fn default() -> Self {
         ListOptions {
-            archive: PathBuf::from(crate::DEFAULT_ARCHIVE),
-            lock_timeout: crate::DEFAULT_LOCK_TIMEOUT,
+            archive: PathBuf::from(crate::defaults::DEFAULT_ARCHIVE),
+            lock_timeout: crate::defaults::DEFAULT_LOCK_TIMEOUT,
         }
     }
 }
