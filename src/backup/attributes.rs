@@ -8,8 +8,8 @@ use crate::archive::entry::{Entry, Kind};
 use crate::fs::xattrs::{ACL_ACCESS, ACL_DEFAULT};
 use crate::fs::{Handle, Stat, acl, has_errno};
 
-/// Makes `entry`, of which only the name is kept, that of a file with these answers, without size, link and extended
-/// attributes. An entry is used again for the next file, since there may be millions.
+/// Makes `entry`, of which only the name is kept, that of a file with these answers, without size, link and
+/// extended attributes. An entry is used again for the next file, since there may be millions.
 pub(super) fn describe(entry: &mut Entry, kind: Kind, stat: &Stat) {
     entry.kind = kind;
     entry.mode = stat.mode;
@@ -23,8 +23,8 @@ pub(super) fn describe(entry: &mut Entry, kind: Kind, stat: &Stat) {
     (entry.acl_access, entry.acl_default, entry.sparse) = (None, None, None);
 }
 
-/// Reads the extended attributes of what `handle` has open into `entry`. `unreadable` is told of those that are
-/// there and cannot be read.
+/// Reads the extended attributes of what `handle` has open into `entry`. `unreadable` is told of those that
+/// are there and cannot be read.
 pub(super) fn read_xattrs(
     entry: &mut Entry,
     handle: &Handle,

@@ -1,5 +1,5 @@
-//! A file that is too large to be held in memory: read in parts, one after the other, by whichever thread is free;
-//! or not read at all, but cloned into the archive, where the filesystem can do that.
+//! A file that is too large to be held in memory: it is read in parts, one after the other, by whichever
+//! thread is free. Where the filesystem can clone it into the archive, it is not read at all.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -9,8 +9,9 @@ use crate::archive::encode::{Encoded, encode};
 use crate::archive::entry::Entry;
 use crate::archive::padding;
 use crate::archive::ustar::Block;
-use crate::backup::crew::{Crew, Piece, Tally};
-use crate::backup::source::Source;
+use crate::backup::piece::{Piece, Totals};
+use crate::backup::shared::Shared;
+use crate::backup::source::SourceFile;
 use crate::error::{Error, Result};
 use crate::fs::clone::CLONE_BLOCK;
 use crate::name::Shown;
@@ -25,7 +26,7 @@ pub(super) struct Large {
     at: u64,
     snapshot_start: u64,
     entry: Entry,
-    source: Source,
+    source: SourceFile,
     /// What messages call it.
     path: Vec<u8>,
     stored: u64,
@@ -35,8 +36,9 @@ pub(super) struct Large {
     hasher: blake3::Hasher,
     /// The map of a file with holes, which opens its data.
     opening: Vec<u8>,
-    clone: Option<IfNot>,
-    /// What was cloned and is still to be passed by, as positions in the stored data.
+    /// The data is to be cloned, which was not tried yet.
+    clone: Option<CloneFallback>,
+    /// What was cloned and is still to be skipped, as positions in the stored data.
     cloned: VecDeque<Range<u64>>,
     /// How much of the stored data is done.
     position: u64,
@@ -47,13 +49,13 @@ pub(super) struct Large {
     begun: bool,
 }
 
-/// What becomes of a file that is to be cloned and cannot be.
+/// What is done when a file cannot be cloned after all, and is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum IfNot {
-    /// It is read, and so it is hashed.
-    Hash,
-    /// It is read; whether it is hashed does not hang on that.
-    Copy,
+pub(super) enum CloneFallback {
+    /// Its checksum covers its data, which the checksum of a clone would not.
+    CoverData,
+    /// Its checksum covers what that of a clone would.
+    SameCover,
 }
 
 impl Large {
@@ -65,10 +67,10 @@ impl Large {
         at: u64,
         snapshot_start: u64,
         entry: Entry,
-        source: Source,
+        source: SourceFile,
         path: &[u8],
         cover: Cover,
-        clone: Option<IfNot>,
+        clone: Option<CloneFallback>,
     ) -> Result<Self, &'static str> {
         let opening = source.opening();
         let stored = source.stored();
@@ -122,30 +124,30 @@ impl Large {
     }
 
     /// Does the next part; returns what is to be written because of it.
-    pub(super) fn step(&mut self, crew: &Crew, tally: &mut Tally) -> Result<[Option<Piece>; 2]> {
-        crew.run.cancel.check("the archive is as it was")?;
+    pub(super) fn step(&mut self, shared: &Shared, totals: &mut Totals) -> Result<[Option<Piece>; 2]> {
+        shared.run.cancel.check("the archive is as it was")?;
         if !self.begun {
-            self.begin(crew)?;
+            self.begin(shared)?;
         }
         let part = match self.cloned.front().cloned() {
             Some(cloned) if cloned.contains(&self.position) => {
-                self.pass_by(&cloned, crew)?;
+                self.skip_cloned(&cloned, shared)?;
                 None
             }
-            next => Some(self.read_to(next.map_or(self.stored, |cloned| cloned.start), crew)?),
+            next => Some(self.read_to(next.map_or(self.stored, |cloned| cloned.start), shared)?),
         };
-        let header = if self.is_done() { Some(self.finish(crew, tally)?) } else { None };
+        let header = if self.is_done() { Some(self.finish(shared, totals)?) } else { None };
         Ok([part, header])
     }
 
-    fn begin(&mut self, crew: &Crew) -> Result<()> {
+    fn begin(&mut self, shared: &Shared) -> Result<()> {
         self.begun = true;
         // Before anything is written around it: the system first writes out what lies in the range.
         let clone = self.clone.take();
         if clone.is_some() {
-            self.clone_extents(crew)?;
+            self.clone_extents(shared)?;
         }
-        if clone == Some(IfNot::Hash) && self.cloned.is_empty() {
+        if clone == Some(CloneFallback::CoverData) && self.cloned.is_empty() {
             self.cover = Cover::Full;
             let length = self.header.len();
             self.header.clear();
@@ -163,7 +165,7 @@ impl Large {
     }
 
     /// Clones the whole blocks of each extent that are aligned, until that fails.
-    fn clone_extents(&mut self, crew: &Crew) -> Result<()> {
+    fn clone_extents(&mut self, shared: &Shared) -> Result<()> {
         let mut position = self.opening.len() as u64;
         for &(offset, length) in self.source.extents() {
             let mut done = 0;
@@ -173,10 +175,10 @@ impl Large {
                 if !from.is_multiple_of(CLONE_BLOCK) || !to.is_multiple_of(CLONE_BLOCK) {
                     break;
                 }
-                crew.run.cancel.check("the archive is as it was")?;
+                shared.run.cancel.check("the archive is as it was")?;
                 let left = (length - done).min(CLONED_PART);
                 let whole = left - left % CLONE_BLOCK;
-                if !crew.append.clone_from(&crew.clones, self.source.handle(), from, whole, to) {
+                if !shared.append.clone_from(&shared.clones, self.source.handle(), from, whole, to) {
                     return Ok(());
                 }
                 match self.cloned.back_mut() {
@@ -190,18 +192,19 @@ impl Large {
         Ok(())
     }
 
-    /// Goes on behind what was cloned; what the checksum covers is read from the archive, where it cannot change.
-    fn pass_by(&mut self, cloned: &Range<u64>, crew: &Crew) -> Result<()> {
+    /// Skips what was cloned, a part at a time where the checksum covers it: that is read from the archive,
+    /// where it cannot change.
+    fn skip_cloned(&mut self, cloned: &Range<u64>, shared: &Shared) -> Result<()> {
         let mut length = cloned.end - self.position;
         if self.covers_data() {
             length = length.min(PART as u64);
-            let mut buffer = crew.buffer();
+            let mut buffer = shared.buffer();
             buffer.resize(usize::try_from(length).unwrap_or(PART), 0);
-            crew.append.reader().read_exact(&mut buffer, self.data_at() + self.position)?;
+            shared.append.reader().read_exact(&mut buffer, self.data_at() + self.position)?;
             self.hasher.update(&buffer);
-            crew.give_back(buffer);
+            shared.give_back(buffer);
         }
-        crew.run.observer.bytes(length);
+        shared.run.observer.bytes(length);
         self.advance(length);
         if self.position == cloned.end {
             self.cloned.pop_front();
@@ -210,15 +213,15 @@ impl Large {
     }
 
     /// Reads a part of what lies before `limit`.
-    fn read_to(&mut self, limit: u64, crew: &Crew) -> Result<Piece> {
+    fn read_to(&mut self, limit: u64, shared: &Shared) -> Result<Piece> {
         let at = self.data_at() + self.position;
         // From the second part on, whole pages of the archive are written.
         let room = PART as u64 - at % CLONE_BLOCK;
         let length = usize::try_from((limit - self.position).min(room)).unwrap_or(PART);
-        let mut bytes = crew.buffer();
+        let mut bytes = shared.buffer();
         bytes.resize(length, 0);
         self.fill(&mut bytes)?;
-        crew.run.observer.bytes(length as u64);
+        shared.run.observer.bytes(length as u64);
         if self.covers_data() {
             self.hasher.update(&bytes);
         }
@@ -263,17 +266,17 @@ impl Large {
         }
     }
 
-    fn finish(&mut self, crew: &Crew, tally: &mut Tally) -> Result<Piece> {
+    fn finish(&mut self, shared: &Shared, totals: &mut Totals) -> Result<Piece> {
         if let Some(change) = self.source.change(self.shrunk, &self.path)? {
-            crew.warn(&self.path, change)?;
+            shared.warn(&self.path, change)?;
         }
         if !self.covers_data() {
             self.hasher.update(&self.header);
-            tally.unhashed += self.stored;
+            totals.unhashed += self.stored;
         }
         let checksum = self.hasher.finalize();
         seal(&mut self.header, self.encoded.digits_at, checksum);
-        tally.add_member(self.at - self.snapshot_start, &checksum);
+        totals.add_member(self.at - self.snapshot_start, &checksum);
         Ok(Piece { at: self.at, bytes: std::mem::take(&mut self.header) })
     }
 }

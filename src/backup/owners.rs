@@ -1,8 +1,8 @@
-//! Owners that a user namespace hides from a backup: the archive gets the overflow id in their place, and that is
-//! said, once a volume, since it often is so for all of its files.
+//! Owners that a user namespace hides from a backup: the archive gets the overflow id in their place, and
+//! that is said, once a volume, since it often is so for all of its files.
 
 use crate::archive::entry::Entry;
-use crate::backup::crew::Crew;
+use crate::backup::shared::Shared;
 use crate::error::{Context, Result};
 use crate::fs::ids::{Namespace, Owner};
 use crate::fs::{Handle, acl};
@@ -13,13 +13,13 @@ use crate::name::Shown;
 pub(super) struct Owners {
     /// `None` where every id is mapped, and there is nothing to ask.
     namespace: Option<Namespace>,
-    unmapped: Tally,
-    unsure: Tally,
+    unmapped: HiddenOwners,
+    unsure: HiddenOwners,
 }
 
 /// How many files, and the path of the first.
 #[derive(Debug, Default)]
-struct Tally {
+struct HiddenOwners {
     count: u64,
     first: Vec<u8>,
 }
@@ -28,7 +28,7 @@ impl Owners {
     pub(super) fn new() -> Result<Self> {
         let namespace = Namespace::of_this_process().context("look for a user namespace in", "/proc")?;
         let namespace = (!namespace.is_whole()).then_some(namespace);
-        Ok(Owners { namespace, unmapped: Tally::default(), unsure: Tally::default() })
+        Ok(Owners { namespace, unmapped: HiddenOwners::default(), unsure: HiddenOwners::default() })
     }
 
     /// Looks at one file, whose `entry` has its owner, mode and ACLs; `full` gives its path.
@@ -49,7 +49,7 @@ impl Owners {
     }
 
     /// Says what was found.
-    pub(super) fn report(&self, crew: &Crew) -> Result<()> {
+    pub(super) fn report(&self, shared: &Shared) -> Result<()> {
         let Some(namespace) = &self.namespace else { return Ok(()) };
         if self.unmapped.count > 0 {
             let reason = format!(
@@ -58,7 +58,7 @@ impl Owners {
                  the host's user namespace",
                 self.unmapped.these("has", "have"),
             );
-            crew.warn(&self.unmapped.first, reason)?;
+            shared.warn(&self.unmapped.first, reason)?;
         }
         if self.unsure.count > 0 {
             let reason = format!(
@@ -66,17 +66,17 @@ impl Owners {
                 self.unsure.these("is", "are"),
             );
             if namespace.can_tell() {
-                crew.run.observer.note(&format!("{}: {reason}", Shown::from(&self.unsure.first)));
+                shared.run.observer.note(&format!("{}: {reason}", Shown::from(&self.unsure.first)));
             } else {
                 let reason = format!("{reason}: grant CAP_DAC_OVERRIDE, by which it can be told");
-                crew.warn(&self.unsure.first, reason)?;
+                shared.warn(&self.unsure.first, reason)?;
             }
         }
         Ok(())
     }
 }
 
-impl Tally {
+impl HiddenOwners {
     fn count(&mut self, full: impl FnOnce() -> Vec<u8>) {
         if self.count == 0 {
             self.first = full();

@@ -1,5 +1,5 @@
-//! Where members get their places in the archive, one behind the other, before their data is read. Small ones are
-//! gathered into batches, large ones go on their own; both are handed to the [`Crew`].
+//! Where members get their places in the archive, one after the other, before their data is read. Small ones
+//! are gathered into bundles, large ones go on their own; both are handed to the [`Scheduler`].
 
 use crate::archive::append::Append;
 use crate::archive::checksum::{Cover, seal};
@@ -7,25 +7,26 @@ use crate::archive::encode::encode;
 use crate::archive::entry::{Entry, Kind, Sparse};
 use crate::archive::ustar::Block;
 use crate::archive::{END_LEN, padding};
-use crate::backup::ChecksumPolicy;
-use crate::backup::batch::Batch;
-use crate::backup::crew::{Crew, Job};
-use crate::backup::large::{IfNot, Large, refused};
-use crate::backup::source::Source;
+use crate::backup::bundle::Bundle;
+use crate::backup::large::{CloneFallback, Large, refused};
+use crate::backup::options::ChecksumPolicy;
+use crate::backup::scheduler::{ReadJob, Scheduler};
+use crate::backup::source::SourceFile;
 use crate::error::Result;
 use crate::fs::clone::may_share;
 use crate::snapshot::MAX_CLOSING_FILE;
 use crate::snapshot::digest::Digest;
 
-/// The most stored data of a member that goes into a batch, in bytes.
+/// The most stored data of a member that goes into a bundle, in bytes.
 const MAX_SMALL: u64 = 256 << 10;
 /// The smallest file that is cloned, in bytes: each costs up to a block of padding, and is not hashed.
 const MIN_CLONED: u64 = 1 << 20;
 
 pub(super) struct Sink<'a> {
-    crew: &'a Crew<'a>,
+    scheduler: &'a Scheduler<'a>,
+    append: &'a Append,
     policy: ChecksumPolicy,
-    batch: Batch,
+    bundle: Bundle,
     marked: bool,
     members: u64,
     entries: u64,
@@ -33,10 +34,11 @@ pub(super) struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    pub(super) fn new(crew: &'a Crew<'a>, policy: ChecksumPolicy) -> Self {
-        let start = crew.append.start();
-        let batch = Batch::new(start + END_LEN, start, Batch::default());
-        Sink { crew, policy, batch, marked: false, members: 1, entries: 0, size: 0 }
+    pub(super) fn new(scheduler: &'a Scheduler<'a>, policy: ChecksumPolicy) -> Self {
+        let append = scheduler.shared.append;
+        let start = append.start();
+        let bundle = Bundle::new(start + END_LEN, start, Bundle::default());
+        Sink { scheduler, append, policy, bundle, marked: false, members: 1, entries: 0, size: 0 }
     }
 
     /// How many members the volumes have until now.
@@ -56,44 +58,44 @@ impl<'a> Sink<'a> {
     /// Stores an entry that has no data. `path` is what a message calls it.
     pub(super) fn entry(&mut self, entry: &Entry, path: &[u8]) -> Result<()> {
         let cover = self.cover();
-        let encoded = encode(self.batch.buffer(), entry, 0, cover, |needed| needed)
+        let encoded = encode(self.bundle.buffer(), entry, 0, cover, |needed| needed)
             .map_err(|reason| refused(path, reason))?;
-        self.batch.add(encoded, cover, &[], None);
+        self.bundle.add(encoded, cover, &[], None);
         self.count(entry)
     }
 
     /// Stores a regular file.
-    pub(super) fn file(&mut self, entry: &mut Entry, source: Source, path: &[u8]) -> Result<()> {
+    pub(super) fn file(&mut self, entry: &mut Entry, source: SourceFile, path: &[u8]) -> Result<()> {
         entry.sparse = source.has_holes().then_some(Sparse::Map);
         let stored = source.stored();
         if stored > MAX_SMALL {
             self.large(entry, source, stored, path)?;
         } else {
             let cover = self.cover();
-            let encoded = encode(self.batch.buffer(), entry, stored, cover, |needed| needed)
+            let encoded = encode(self.bundle.buffer(), entry, stored, cover, |needed| needed)
                 .map_err(|reason| refused(path, reason))?;
             let opening = source.opening();
-            self.batch.add(encoded, cover, &opening, (stored > 0).then_some((source, path)));
+            self.bundle.add(encoded, cover, &opening, (stored > 0).then_some((source, path)));
         }
         self.count(entry)
     }
 
-    fn large(&mut self, entry: &Entry, source: Source, stored: u64, path: &[u8]) -> Result<()> {
+    fn large(&mut self, entry: &Entry, source: SourceFile, stored: u64, path: &[u8]) -> Result<()> {
         self.hand_over()?;
         let may_clone = stored >= MIN_CLONED
-            && self.crew.clones.may_clone()
-            && may_share(source.handle(), self.crew.append.reader().file().handle());
+            && self.scheduler.shared.clones.may_clone()
+            && may_share(source.handle(), self.append.reader().file().handle());
         let (cover, clone) = match (may_clone, self.policy) {
             (false, _) => (self.cover(), None),
-            (true, ChecksumPolicy::Auto) => (Cover::Header, Some(IfNot::Hash)),
-            (true, _) => (self.cover(), Some(IfNot::Copy)),
+            (true, ChecksumPolicy::Auto) => (Cover::Header, Some(CloneFallback::CoverData)),
+            (true, _) => (self.cover(), Some(CloneFallback::SameCover)),
         };
-        let (at, start) = (self.batch.end(), self.crew.append.start());
+        let (at, start) = (self.bundle.end(), self.append.start());
         let large = Large::new(at, start, entry.clone(), source, path, cover, clone)
             .map_err(|reason| refused(path, reason))?;
         self.mark(large.first_block().as_ref())?;
-        self.batch = Batch::new(large.end(), start, self.crew.batch());
-        self.crew.push(Job::Large(Box::new(large)))
+        self.bundle = Bundle::new(large.end(), start, self.scheduler.bundle());
+        self.scheduler.push(ReadJob::Large(Box::new(large)))
     }
 
     fn count(&mut self, entry: &Entry) -> Result<()> {
@@ -103,47 +105,47 @@ impl<'a> Sink<'a> {
             // Files of nothing but a hole may have any size.
             self.size = self.size.saturating_add(entry.size);
         }
-        if self.batch.is_full() { self.hand_over() } else { Ok(()) }
+        if self.bundle.is_full() { self.hand_over() } else { Ok(()) }
     }
 
     fn hand_over(&mut self) -> Result<()> {
-        if self.batch.is_empty() {
+        if self.bundle.is_empty() {
             return Ok(());
         }
-        let first = self.batch.first_block();
+        let first = self.bundle.first_block();
         self.mark(first.as_ref())?;
-        let next = Batch::new(self.batch.end(), self.crew.append.start(), self.crew.batch());
-        self.crew.push(Job::Batch(std::mem::replace(&mut self.batch, next)))
+        let next = Bundle::new(self.bundle.end(), self.append.start(), self.scheduler.bundle());
+        self.scheduler.push(ReadJob::Bundle(std::mem::replace(&mut self.bundle, next)))
     }
 
     /// Before anything else is written, the first block is.
     fn mark(&mut self, first: Option<&Block>) -> Result<()> {
         if let (false, Some(first)) = (self.marked, first) {
-            self.crew.append.mark(first)?;
+            self.append.mark(first)?;
             self.marked = true;
         }
         Ok(())
     }
 
     /// Waits until all is written; what is still to come are the files that close the snapshot.
-    pub(super) fn settle(mut self) -> Result<Closing<'a>> {
+    pub(super) fn settle(mut self) -> Result<ClosingFiles<'a>> {
         self.hand_over()?;
-        let tally = self.crew.finish()?;
-        Ok(Closing {
-            append: self.crew.append,
-            at: self.batch.end(),
+        let totals = self.scheduler.finish()?;
+        Ok(ClosingFiles {
+            append: self.append,
+            at: self.bundle.end(),
             bytes: Vec::new(),
             members: self.members,
             entries: self.entries,
             size: self.size,
-            unhashed: tally.unhashed,
-            digest: tally.digest,
+            unhashed: totals.unhashed,
+            digest: totals.digest,
         })
     }
 }
 
 /// The end of a snapshot, whose volumes are all written.
-pub(super) struct Closing<'a> {
+pub(super) struct ClosingFiles<'a> {
     append: &'a Append,
     at: u64,
     bytes: Vec<u8>,
@@ -158,7 +160,7 @@ pub(super) struct Closing<'a> {
     pub(super) digest: Digest,
 }
 
-impl Closing<'_> {
+impl ClosingFiles<'_> {
     /// How many bytes the snapshot has until now.
     pub(super) fn length(&self) -> u64 {
         self.at + self.bytes.len() as u64 - self.append.start()

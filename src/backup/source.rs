@@ -1,5 +1,5 @@
-//! A file that is to be read: what it was when it was opened is a promise. One that shrinks is filled up with zeros,
-//! one that grows is cut, and what changed is said.
+//! A file that is to be read. Its size when it was opened is what is stored of it: one that shrinks is filled
+//! up with zeros, one that grows is cut, and a warning says so.
 
 use crate::archive::sparse::Map;
 use crate::error::{Context, Result};
@@ -19,7 +19,7 @@ const CHANGED: &str = "it changed while it was read: what was stored may be a mi
 
 /// An open file. What messages call it is not kept here but handed in, since there are many of them.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct SourceFile {
     file: StoreFile,
     size: u64,
     mtime: Time,
@@ -27,7 +27,7 @@ pub(super) struct Source {
     whole: [(u64, u64); 1],
 }
 
-impl Source {
+impl SourceFile {
     pub(super) fn new(handle: Handle, stat: &Stat, path: &[u8]) -> Result<Self> {
         let size = stat.size;
         let map = if size > 0 && (stat.allocated < size || size >= ALWAYS_ASK) {
@@ -36,7 +36,7 @@ impl Source {
         } else {
             None
         };
-        Ok(Source { file: StoreFile::new(handle), size, mtime: stat.mtime, map, whole: [(0, size)] })
+        Ok(SourceFile { file: StoreFile::new(handle), size, mtime: stat.mtime, map, whole: [(0, size)] })
     }
 
     pub(super) fn has_holes(&self) -> bool {
@@ -72,8 +72,8 @@ impl Source {
         if self.map.is_none() {
             let (count, more) = self.file.read_whole(buffer, 0).context("read", path)?;
             let shrunk = count < buffer.len();
-            // One call reads a page as it is at one moment, so that the size alone can have changed. Of more pages some may
-            // be what they were before a write, and some what they are after it.
+            // One call reads a page as it is at one moment, so that the size alone can have changed. Of more
+            // pages some may be what they were before a write, and some what they are after it.
             if more || self.size <= PAGE {
                 return Ok(if shrunk { Some(SHRUNK) } else { more.then_some(GREW) });
             }

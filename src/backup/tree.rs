@@ -6,12 +6,12 @@ use std::io;
 use nix::errno::Errno;
 
 use crate::archive::entry::{Entry, Kind};
-use crate::backup::OpenVolume;
 use crate::backup::attributes::{describe, read_xattrs};
-use crate::backup::crew::Crew;
 use crate::backup::owners::Owners;
+use crate::backup::shared::Shared;
 use crate::backup::sink::Sink;
-use crate::backup::source::Source;
+use crate::backup::source::SourceFile;
+use crate::backup::volumes::OpenVolume;
 use crate::config::Config;
 use crate::error::{Context, Error, Result, reason};
 use crate::fs::handle::{join, join_into};
@@ -32,7 +32,7 @@ pub(super) struct Tree<'a, 'b> {
     volume: &'a OpenVolume<'a>,
     /// The archive and the configuration.
     left_out: &'a [FileId],
-    crew: &'a Crew<'a>,
+    shared: &'a Shared<'a>,
     sink: &'a mut Sink<'b>,
     /// The volume's name in the archive.
     name: Vec<u8>,
@@ -71,7 +71,7 @@ impl<'a, 'b> Tree<'a, 'b> {
         volumes: &'a [OpenVolume<'a>],
         volume: &'a OpenVolume<'a>,
         left_out: &'a [FileId],
-        crew: &'a Crew<'a>,
+        shared: &'a Shared<'a>,
         sink: &'a mut Sink<'b>,
     ) -> Result<Self> {
         Ok(Tree {
@@ -80,7 +80,7 @@ impl<'a, 'b> Tree<'a, 'b> {
             volumes,
             volume,
             left_out,
-            crew,
+            shared,
             sink,
             links: HashMap::new(),
             mounts: HashSet::new(),
@@ -94,7 +94,7 @@ impl<'a, 'b> Tree<'a, 'b> {
 
     pub(super) fn store(mut self) -> Result<()> {
         self.members()?;
-        self.owners.report(self.crew)
+        self.owners.report(self.shared)
     }
 
     fn members(&mut self) -> Result<()> {
@@ -133,7 +133,7 @@ impl<'a, 'b> Tree<'a, 'b> {
                 }
                 continue;
             };
-            self.crew.run.cancel.check("the archive is as it was")?;
+            self.shared.run.cancel.check("the archive is as it was")?;
             path.extend_from_slice(name);
             let here =
                 descent.here().map_err(|source| self.failed("open", &path[..directory_len], source))?;
@@ -209,7 +209,8 @@ impl<'a, 'b> Tree<'a, 'b> {
         Ok(None)
     }
 
-    /// What a name is whose kind the listing did not tell, unless it is gone or dealt with because it is a mount.
+    /// What a name is whose kind the listing did not tell, unless it is gone or dealt with because it is a
+    /// mount.
     fn listed(&mut self, here: &Handle, name: &[u8], path: &[u8]) -> Result<Option<FileKind>> {
         let stat = match here.stat_name(name) {
             Ok(stat) => stat,
@@ -240,7 +241,8 @@ impl<'a, 'b> Tree<'a, 'b> {
         let handle = match opened {
             Ok(handle) => handle,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Changed(VANISHED)),
-            // It became a symbolic link, or something that is no directory, or a FIFO or device without another end.
+            // It became a symbolic link, or something that is no directory, or a FIFO or device without
+            // another end.
             Err(error) if has_errno(&error, &[Errno::ELOOP, Errno::ENOTDIR, Errno::ENXIO]) => {
                 return Ok(Opened::Changed(REPLACED));
             }
@@ -268,9 +270,9 @@ impl<'a, 'b> Tree<'a, 'b> {
         self.entry.size = stat.size;
         self.read_xattrs(path, &handle)?;
         join_into(&mut self.full, self.volume.path.as_bytes(), path);
-        let source = Source::new(handle, stat, &self.full)?;
+        let source = SourceFile::new(handle, stat, &self.full)?;
         self.sink.file(&mut self.entry, source, &self.full)?;
-        self.crew.run.observer.member(&self.full);
+        self.shared.run.observer.member(&self.full);
         Ok(())
     }
 
@@ -315,8 +317,8 @@ impl<'a, 'b> Tree<'a, 'b> {
             || (self.mount.is_some() && stat.mount.is_some() && stat.mount != self.mount)
     }
 
-    /// A mount point is empty here, and no member at all when it is a volume itself: extracted by another program, it
-    /// would empty that one.
+    /// A mount point is empty here, and no member at all when it is a volume itself: extracted by another
+    /// program, it would empty that one.
     fn mount_point(&mut self, path: &[u8], stat: &Stat) -> Result<()> {
         let real = join(&self.volume.real_path, path);
         if self.volumes.iter().any(|volume| volume.real_path == real) {
@@ -357,16 +359,16 @@ impl<'a, 'b> Tree<'a, 'b> {
     fn put(&mut self, path: &[u8]) -> Result<()> {
         join_into(&mut self.full, self.volume.path.as_bytes(), path);
         self.sink.entry(&self.entry, &self.full)?;
-        self.crew.run.observer.member(&self.full);
+        self.shared.run.observer.member(&self.full);
         Ok(())
     }
 
     fn warn(&self, path: &[u8], reason: impl Into<String>) -> Result<()> {
-        self.crew.warn(&self.full_path(path), reason)
+        self.shared.warn(&self.full_path(path), reason)
     }
 
     fn left_out(&self, path: &[u8], reason: &str) {
-        self.crew.run.observer.note(&format!("{}: {reason}", Shown::from(&self.full_path(path))));
+        self.shared.run.observer.note(&format!("{}: {reason}", Shown::from(&self.full_path(path))));
     }
 
     fn failed(&self, action: &'static str, path: &[u8], source: io::Error) -> Error {

@@ -9,15 +9,15 @@ use crate::name::quote;
 
 /// What a configuration file says, its types checked and no more.
 #[derive(Debug, Default)]
-pub(in crate::config) struct Document {
-    pub(in crate::config) prefix: Option<String>,
-    pub(in crate::config) volumes: Option<Vec<String>>,
-    pub(in crate::config) exclude: Option<Vec<String>>,
+pub(crate) struct Document {
+    pub(crate) prefix: Option<String>,
+    pub(crate) volumes: Option<Vec<String>>,
+    pub(crate) exclude: Option<Vec<String>>,
 }
 
 /// A value in a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) enum Item {
+pub(crate) enum Item {
     Document,
     Prefix,
     Volumes,

@@ -1,5 +1,6 @@
-//! Members that lie one behind the other in the archive, laid out in a buffer before their data is read: each file's
-//! is read straight to its place, a member is hashed in one go, and all are written with one call.
+//! Members that follow each other in the archive, laid out in a buffer before their data is read: the data of
+//! each file is read straight to its place, each member is hashed in one go, and all are written with one
+//! call.
 
 use std::ops::Range;
 
@@ -7,27 +8,28 @@ use crate::archive::checksum::{Cover, seal};
 use crate::archive::encode::Encoded;
 use crate::archive::padding;
 use crate::archive::ustar::Block;
-use crate::backup::crew::{Crew, Piece, Tally};
-use crate::backup::source::Source;
+use crate::backup::piece::{Piece, Totals};
+use crate::backup::shared::Shared;
+use crate::backup::source::SourceFile;
 use crate::error::Result;
 
-/// How many bytes a batch gets, more or less: few enough to stay in a processor's cache.
+/// A bundle with this many bytes gets no more: few enough to stay in a processor's cache.
 const FULL: usize = 128 << 10;
-/// How many files a batch holds open at most.
+/// How many files a bundle holds open at most.
 const MOST_FILES: usize = 64;
 
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(super) struct Bundle {
     at: u64,
     snapshot_start: u64,
     bytes: Vec<u8>,
     members: Vec<Placed>,
     files: usize,
-    /// What messages call the files, one behind the other.
+    /// What messages call the files, one after the other.
     paths: Vec<u8>,
 }
 
-/// A member whose header blocks are in the buffer, and room for its data behind them.
+/// A member whose header blocks are in the buffer, and room for its data after them.
 #[derive(Debug)]
 struct Placed {
     start: usize,
@@ -35,20 +37,20 @@ struct Placed {
     stored: usize,
     cover: Cover,
     /// A file that is still to be read, and where its path is.
-    source: Option<(Source, Range<usize>)>,
+    source: Option<(SourceFile, Range<usize>)>,
 }
 
-impl Batch {
+impl Bundle {
     /// An empty one that goes to offset `at`, in the buffers of `former`.
-    pub(super) fn new(at: u64, snapshot_start: u64, mut former: Batch) -> Self {
+    pub(super) fn new(at: u64, snapshot_start: u64, mut former: Bundle) -> Self {
         former.bytes.clear();
         former.members.clear();
         former.paths.clear();
-        Batch { at, snapshot_start, files: 0, ..former }
+        Bundle { at, snapshot_start, files: 0, ..former }
     }
 
     pub(super) fn with_buffer(self, bytes: Vec<u8>) -> Self {
-        Batch { bytes, ..self }
+        Bundle { bytes, ..self }
     }
 
     pub(super) fn at(&self) -> u64 {
@@ -77,14 +79,14 @@ impl Batch {
         &mut self.bytes
     }
 
-    /// The buffer's last bytes become the header blocks of a member, whose data begins with `opening` and goes on with
-    /// what `source` has.
+    /// The buffer's last bytes become the header blocks of a member, whose data begins with `opening` and
+    /// goes on with what `source` has.
     pub(super) fn add(
         &mut self,
         encoded: Encoded,
         cover: Cover,
         opening: &[u8],
-        source: Option<(Source, &[u8])>,
+        source: Option<(SourceFile, &[u8])>,
     ) {
         let start = self.bytes.len() - encoded.length;
         self.bytes.extend_from_slice(opening);
@@ -102,8 +104,8 @@ impl Batch {
     }
 
     /// Reads all files, and seals every member.
-    pub(super) fn read(&mut self, crew: &Crew, tally: &mut Tally) -> Result<Piece> {
-        crew.run.cancel.check("the archive is as it was")?;
+    pub(super) fn read(&mut self, shared: &Shared, totals: &mut Totals) -> Result<Piece> {
+        shared.run.cancel.check("the archive is as it was")?;
         let mut read = 0;
         for member in self.members.drain(..) {
             let start = member.start + member.encoded.length;
@@ -111,19 +113,19 @@ impl Batch {
             if let Some((source, path)) = member.source {
                 let path = &self.paths[path];
                 if let Some(change) = source.read_all(&mut self.bytes[data.clone()], path)? {
-                    crew.warn(path, change)?;
+                    shared.warn(path, change)?;
                 }
                 read += data.len() as u64;
             }
             let covered = if member.cover == Cover::Header { data.start } else { data.end };
             let checksum = blake3::hash(&self.bytes[member.start..covered]);
             seal(&mut self.bytes[member.start..], member.encoded.digits_at, checksum);
-            tally.add_member(self.at + member.start as u64 - self.snapshot_start, &checksum);
+            totals.add_member(self.at + member.start as u64 - self.snapshot_start, &checksum);
             if member.cover == Cover::Header {
-                tally.unhashed += member.stored as u64;
+                totals.unhashed += member.stored as u64;
             }
         }
-        crew.run.observer.bytes(read);
+        shared.run.observer.bytes(read);
         Ok(Piece { at: self.at, bytes: std::mem::take(&mut self.bytes) })
     }
 }
