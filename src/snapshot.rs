@@ -12,14 +12,13 @@ pub(crate) mod volumes_data;
 
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
-
 use crate::archive::BLOCK;
 use crate::archive::ustar::{Block, Fields, flag};
 use crate::snapshot::layout::Layout;
 use crate::snapshot::manifest::Manifest;
+pub use crate::snapshot::manifest::SnapshotVolume;
 use crate::time::Time;
-use crate::volume::{VolumeType, id};
+use crate::volume::id;
 use crate::warning::Warning;
 
 /// The member that opens a snapshot, at the archive's root. Writing its header is the commit.
@@ -39,20 +38,6 @@ pub(crate) fn begin_block() -> Block {
 /// `name` under `prefix`, as an archive name.
 pub(crate) fn under(prefix: &str, name: &str) -> Vec<u8> {
     if prefix.is_empty() { name.as_bytes().to_vec() } else { format!("{prefix}/{name}").into_bytes() }
-}
-
-/// A volume of a snapshot, as `snapshot.json` and `--json` have it too.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SnapshotVolume {
-    /// Its absolute path where it was backed up.
-    pub path: String,
-    /// What it was.
-    #[serde(rename = "type")]
-    pub kind: VolumeType,
-    /// How many members it has.
-    pub entries: u64,
-    /// How many bytes its files have, holes included.
-    pub size: u64,
 }
 
 /// A complete snapshot in an archive.

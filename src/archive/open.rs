@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -10,8 +11,10 @@ use crate::archive::ustar::Block;
 use crate::error::{Context, Error, Hint, Result};
 use crate::fs::by_path::canonical;
 use crate::fs::ids::is_confined;
+use crate::fs::lock::{self, Mode};
 use crate::fs::{FileId, FileKind, Handle, StoreFile};
 use crate::name::Shown;
+use crate::observer::Run;
 
 /// An archive that is open for reading. Bytes before its end never change, so any number of readers may share it.
 #[derive(Debug)]
@@ -37,6 +40,22 @@ impl Reader {
         let file = StoreFile::new(open(path, &name, access)?);
         let stat = file.stat().context("look at", &name)?;
         Ok(Arc::new(Reader { file, length: stat.size, id: stat.id, name, any_padding: false }))
+    }
+
+    /// The same, and what `look` says of it while nobody appends to it.
+    pub(crate) fn open_settled<T>(
+        path: &Path,
+        lock_timeout: Duration,
+        run: &Run,
+        look: impl FnOnce(&Arc<Self>, &Run) -> T,
+    ) -> Result<(Arc<Self>, T)> {
+        let opened = Reader::open(path, Access::Read)?;
+        lock::lock(opened.file().handle(), Mode::Shared, opened.name(), lock_timeout, run)?;
+        let reader = opened.refreshed()?;
+        let seen = look(&reader, run);
+        // Bytes before the end never change, so from here on no lock is needed.
+        let _ = reader.file().handle().as_file().unlock();
+        Ok((reader, seen))
     }
 
     /// The same open archive with the length that it has now, for after a lock was waited for.

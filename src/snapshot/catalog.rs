@@ -10,12 +10,11 @@ use crate::archive::checksum::{Checksum, Cover};
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
 use crate::archive::end::{Tail, tail};
-use crate::archive::open::{Access, Reader, describe};
+use crate::archive::open::{Reader, describe};
 use crate::archive::ustar::{Block, is_header};
 use crate::archive::walk::{Step, Walk};
 use crate::archive::{BLOCK_LEN, END_LEN};
 use crate::error::{Error, Result, chain};
-use crate::fs::lock::{self, Mode};
 use crate::observer::Run;
 use crate::snapshot::digest::Digest;
 use crate::snapshot::manifest::Manifest;
@@ -49,23 +48,8 @@ pub(crate) struct Catalog {
 
 /// Opens the archive at `path` for reading, and waits for an append that is under way.
 pub(crate) fn open(path: &Path, lock_timeout: Duration, run: &Run) -> Result<(Arc<Reader>, Catalog)> {
-    let (reader, catalog) = try_open(path, lock_timeout, run)?;
+    let (reader, catalog) = Reader::open_settled(path, lock_timeout, run, read)?;
     Ok((reader, catalog?))
-}
-
-/// The same for what may be no archive any more.
-pub(crate) fn try_open(
-    path: &Path,
-    lock_timeout: Duration,
-    run: &Run,
-) -> Result<(Arc<Reader>, Result<Catalog>)> {
-    let opened = Reader::open(path, Access::Read)?;
-    lock::lock(opened.file().handle(), Mode::Shared, opened.name(), lock_timeout, run)?;
-    let reader = opened.refreshed()?;
-    let catalog = read(&reader, run);
-    // Bytes before the end never change, so from here on no lock is needed.
-    let _ = reader.file().handle().as_file().unlock();
-    Ok((reader, catalog))
 }
 
 /// Walks `reader`, which nobody may be appending to.

@@ -13,8 +13,9 @@ use crate::archive::open::Reader;
 use crate::archive::walk::{Step, Walk};
 use crate::error::Result;
 use crate::snapshot::layout::{Layout, strip};
+use crate::snapshot::manifest::SnapshotVolume;
 use crate::snapshot::volumes_data::{self, VolumeItem};
-use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, under};
+use crate::snapshot::{Snapshot, VOLUMES_DATA, under};
 use crate::volume::{VolumeType, components};
 
 /// The longest `volumes-data.yml` that is looked into, in bytes.

@@ -4,13 +4,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::observer::{Run, Warning};
-use crate::snapshot::SnapshotVolume;
+use crate::volume::VolumeType;
 
 /// The version of the format that this program writes and reads.
 pub(crate) const FORMAT: u32 = 1;
 /// How many warnings are kept in full, and how many bytes of them.
 const MAX_WARNINGS: usize = 1000;
 const MAX_WARNING_BYTES: usize = 1 << 20;
+
+/// A volume of a snapshot, as `snapshot.json` and `--json` have it too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotVolume {
+    /// Its absolute path where it was backed up.
+    pub path: String,
+    /// What it was.
+    #[serde(rename = "type")]
+    pub kind: VolumeType,
+    /// How many members it has.
+    pub entries: u64,
+    /// How many bytes its files have, holes included.
+    pub size: u64,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {

@@ -30,9 +30,9 @@ use crate::observer::Run;
 use crate::snapshot::catalog::{self, Catalog, problem_of, read_manifest};
 use crate::snapshot::digest::Digest;
 use crate::snapshot::go;
-use crate::snapshot::manifest::Manifest;
+use crate::snapshot::manifest::{Manifest, SnapshotVolume};
 use crate::snapshot::volumes_data::{self, VolumeItem};
-use crate::snapshot::{MAX_CLOSING_FILE, Snapshot, SnapshotVolume, VOLUMES_DATA, begin_block, under};
+use crate::snapshot::{MAX_CLOSING_FILE, Snapshot, VOLUMES_DATA, begin_block, under};
 use crate::time::Time;
 use crate::volume::{VolumeType, id};
 
@@ -89,7 +89,7 @@ pub(crate) fn open(
     lock_timeout: Duration,
     run: &Run,
 ) -> Result<(Arc<Reader>, Catalog, Salvage)> {
-    let (reader, catalog) = catalog::try_open(path, lock_timeout, run)?;
+    let (reader, catalog) = Reader::open_settled(path, lock_timeout, run, catalog::read)?;
     let catalog = match catalog {
         Ok(catalog) if catalog.problems.is_empty() => {
             let remnants = catalog.snapshots.iter().map(Remnant::of_whole).collect();
