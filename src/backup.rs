@@ -113,6 +113,7 @@ fn write(
     closing.file(&closing_entry(&config.prefix, VOLUMES_DATA, &list, created), &list, Cover::Full)?;
     let manifest = Manifest {
         format: FORMAT,
+        needs: Vec::new(),
         program: PROGRAM.to_owned(),
         created: created.to_rfc3339(),
         prefix: config.prefix.clone(),

@@ -65,6 +65,8 @@ pub(crate) struct Snapshot {
     pub(crate) warning_count: u64,
     /// These warnings, or the first of them.
     pub(crate) warnings: Vec<Warning>,
+    /// Why this program does not restore it, where a later one wrote it so that it must not.
+    pub(crate) refused: Option<String>,
     /// Offset of its first member.
     pub(crate) start: u64,
     /// Offset behind its last.
@@ -72,6 +74,8 @@ pub(crate) struct Snapshot {
     /// Offset of `snapshot.json`, or of the Go program's `volumes-data.yml`.
     pub(crate) close: u64,
     pub(crate) layout: Layout,
+    /// Its format is not known, and so it is not known what is in it.
+    pub(crate) is_later: bool,
     /// Stretches of a damaged one that are left out, in order.
     pub(crate) gaps: Vec<Range<u64>>,
 }
@@ -80,6 +84,7 @@ impl Snapshot {
     /// The snapshot that begins at `start` and that `manifest` closes, the member at `close` with the checksum `digest`.
     pub(crate) fn of_manifest(manifest: Manifest, digest: &[u8; 32], start: u64, close: Range<u64>) -> Self {
         let names = manifest.volumes.iter().map(|volume| under(&manifest.prefix, id(&volume.path)));
+        let (refused, is_later) = (manifest.refusal(), manifest.is_later());
         Snapshot {
             id: blake3::Hash::from_bytes(*digest).to_hex()[..8].to_owned(),
             created: parse_time(&manifest.created),
@@ -93,6 +98,8 @@ impl Snapshot {
             note: manifest.note,
             warning_count: manifest.warning_count,
             warnings: manifest.warnings,
+            refused,
+            is_later,
             start,
             end: close.end,
             close: close.start,
@@ -114,6 +121,8 @@ impl Snapshot {
             note: None,
             warning_count: 0,
             warnings: Vec::new(),
+            refused: None,
+            is_later: false,
             start: range.start,
             end: range.end,
             close: range.end,

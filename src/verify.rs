@@ -102,7 +102,7 @@ pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     problems.dedup();
     Ok(Verification {
         archive: options.archive.clone(),
-        ok: problems.is_empty() && snapshots.iter().all(|snapshot| snapshot.ok),
+        ok: problems.is_empty() && snapshots.iter().all(|snapshot| snapshot.ok && snapshot.refused.is_none()),
         snapshots,
         foreign: catalog.foreign,
         tail: catalog.tail,
@@ -184,6 +184,7 @@ impl Verified {
             id: snapshot.id.clone(),
             prefix: snapshot.prefix.clone(),
             ok: false,
+            refused: snapshot.refused.clone(),
             offset: snapshot.start,
             entries: remnant.counted.then_some(snapshot.entries),
             sound: 0,
@@ -203,9 +204,15 @@ fn check(reader: &Reader, remnant: &Remnant, member: &Head, buffer: &mut [u8], r
     let content = Content::new(reader, member.data());
     let is_close = member.stored.start == snapshot.close || !remnant.counted && member.stored.is_close();
     let is_in_place = member.stored.end() == snapshot.close || !remnant.is_whole();
-    if is_list(snapshot, member) && is_in_place {
+    // What a later program puts into a snapshot may be of other names, and its lists may say more.
+    let is_known = snapshot.refused.is_none();
+    if is_list(snapshot, member) && is_in_place && is_known {
         check_list(reader, snapshot, member).map_err(|reason| content.damaged(&reason))?;
-    } else if !is_close && !snapshot.volumes.is_empty() && snapshot.layout.locate(member.name).is_none() {
+    } else if !is_close
+        && is_known
+        && !snapshot.volumes.is_empty()
+        && snapshot.layout.locate(member.name).is_none()
+    {
         return Err(content.damaged("it belongs to no volume"));
     }
     content.check(buffer, |count| {

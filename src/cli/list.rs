@@ -109,6 +109,7 @@ fn details(snapshot: &ListedSnapshot) -> Vec<String> {
         details.push("written by the Go program, which makes no checksums".to_owned());
     }
     details.extend(unhashed(snapshot.unhashed));
+    details.extend(snapshot.refused.as_ref().map(|reason| format!("not for this program: {reason}")));
     details
 }
 

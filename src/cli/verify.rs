@@ -46,6 +46,14 @@ impl Verify {
 
 fn verdict(found: &Verification) -> String {
     let whole = found.snapshots.iter().filter(|snapshot| snapshot.ok).count();
+    let refused = found.snapshots.iter().filter(|snapshot| snapshot.refused.is_some()).count() as u64;
+    if found.problems.is_empty() && whole == found.snapshots.len() {
+        return format!(
+            "{}: nothing is damaged, but only a newer version can vouch for {}",
+            Shown::from(&*found.archive),
+            count(refused, "snapshot", "snapshots")
+        );
+    }
     let damaged = match (found.snapshots.len() - whole) as u64 {
         0 => String::new(),
         damaged => format!(", {}", count(damaged, "damaged snapshot", "damaged snapshots")),
@@ -85,12 +93,17 @@ fn snapshot_lines(snapshot: &Verified) -> Vec<String> {
     let prefix = if snapshot.prefix.is_empty() { "\"\"" } else { snapshot.prefix.as_str() };
     let mut lines = vec![format!(
         "{:7}  {}  {}: {}, {} checked",
-        if snapshot.ok { "ok" } else { "DAMAGED" },
+        match (snapshot.ok, &snapshot.refused) {
+            (false, _) => "DAMAGED",
+            (true, Some(_)) => "UNKNOWN",
+            (true, None) => "ok",
+        },
         snapshot.id,
         Shown::from(prefix),
         if snapshot.ok { all(snapshot.sound) } else { sound(snapshot.sound, snapshot.entries) },
         bytes(snapshot.checked),
     )];
+    lines.extend(snapshot.refused.as_ref().map(|reason| format!("{:9}{reason}", "")));
     for volume in snapshot.volumes.iter().filter(|_| !snapshot.ok) {
         let sound = sound(volume.sound, volume.entries);
         lines.push(format!("{:9}{}: {sound}", "", Shown::from(volume.path.as_str())));
@@ -142,6 +155,7 @@ mod tests {
             id: id.to_owned(),
             prefix: "p".to_owned(),
             ok,
+            refused: None,
             offset: 512,
             entries: Some(12),
             sound: if ok { 12 } else { 11 },

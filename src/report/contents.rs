@@ -63,6 +63,9 @@ pub struct ListedSnapshot {
     pub warning_count: u64,
     /// These warnings, or the first of them.
     pub warnings: Vec<Warning>,
+    /// Why this program does not restore it: it needs something that only a later version knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// Offset of its first member.
     pub offset: u64,
     /// How many bytes of the archive are its own.
@@ -108,6 +111,7 @@ impl From<Snapshot> for ListedSnapshot {
             note: snapshot.note,
             warning_count: snapshot.warning_count,
             warnings: snapshot.warnings,
+            refused: snapshot.refused,
             offset: snapshot.start,
             bytes: snapshot.end.saturating_sub(snapshot.start),
         }
@@ -194,7 +198,7 @@ pub struct Verification {
     /// The archive.
     #[serde(with = "serial::path")]
     pub archive: PathBuf,
-    /// Whether nothing is wrong, as far as it could be checked.
+    /// Whether nothing is wrong, as far as it could be checked, and each snapshot is one that this version restores.
     pub ok: bool,
     /// Its snapshots, oldest first.
     pub snapshots: Vec<Verified>,
@@ -226,6 +230,9 @@ pub struct Verified {
     pub prefix: String,
     /// Whether nothing is wrong with it, as far as it could be checked.
     pub ok: bool,
+    /// Why it is not vouched for even so: only a later version can restore it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// Offset of its first member.
     pub offset: u64,
     /// How many members its volumes have, where a sound `snapshot.json` says it.

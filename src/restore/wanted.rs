@@ -37,7 +37,7 @@ pub(super) fn choose<'a>(
         if !options.skip_damaged {
             catalog.require_sound(reader).map_err(|damaged| damaged.with_hint(Hint::NameSnapshot))?;
         }
-        return select::newest(catalog, reader.name(), &config.prefix);
+        return known(reader, select::newest(catalog, reader.name(), &config.prefix)?);
     };
     let snapshot = select::by_id(catalog, reader.name(), id).or_else(|none| {
         // It may lie behind the damage.
@@ -56,7 +56,19 @@ pub(super) fn choose<'a>(
         ));
         return Err(error.with_hint(Hint::NamePrefix));
     }
-    Ok(snapshot)
+    known(reader, snapshot)
+}
+
+/// Refuses what a later program wrote: without all that it says of the snapshot, what is restored would not be it.
+fn known<'a>(reader: &Reader, snapshot: &'a Snapshot) -> Result<&'a Snapshot> {
+    match &snapshot.refused {
+        None => Ok(snapshot),
+        Some(reason) => Err(Error::NoSnapshot(format!(
+            "this program cannot restore snapshot {} in {}: {reason}",
+            snapshot.id,
+            reader.name()
+        ))),
+    }
 }
 
 /// The same where snapshots may be damaged: what is left of it.

@@ -3,11 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::name::Shown;
 use crate::observer::{Run, Warning};
 use crate::volume::VolumeType;
 
-/// The version of the format that this program writes and reads.
+/// The format of a snapshot that needs nothing of its reader: what this program writes.
 pub(crate) const FORMAT: u32 = 1;
+/// The newest format that this program knows. It is the first one, with `needs`, and has another number because
+/// version 1.0.0 of this program refuses every number but 1, and does not know `needs`.
+const NEWEST_FORMAT: u32 = 2;
+/// What this program can do of that which a snapshot may need. As yet that is nothing.
+const KNOWN_NEEDS: [&str; 0] = [];
+/// How many needs are named at most.
+const MAX_SHOWN: usize = 5;
 /// How many warnings are kept in full, and how many bytes of them.
 const MAX_WARNINGS: usize = 1000;
 const MAX_WARNING_BYTES: usize = 1 << 20;
@@ -26,9 +34,12 @@ pub struct SnapshotVolume {
     pub size: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub(crate) format: u32,
+    /// What a program must know to restore the snapshot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) needs: Vec<String>,
     pub(crate) program: String,
     pub(crate) created: String,
     pub(crate) prefix: String,
@@ -57,23 +68,59 @@ impl Manifest {
         text
     }
 
+    /// Of a format that this program does not know, only what says which snapshot it is.
+    ///
     /// # Errors
-    /// The reason, when it is malformed or of a later format.
+    /// The reason, when it is malformed.
     pub(crate) fn decode(text: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
-        struct Version {
+        struct Opening {
             format: u32,
+            #[serde(default)]
+            program: String,
+            #[serde(default)]
+            created: String,
+            #[serde(default)]
+            prefix: String,
         }
         let malformed = |error| format!("snapshot.json is malformed: {error}");
-        let version: Version = serde_json::from_slice(text).map_err(malformed)?;
-        if version.format != FORMAT {
-            return Err(format!(
-                "this snapshot has format {}, and this program knows {FORMAT}: use a newer one",
-                version.format
-            ));
+        let Opening { format, program, created, prefix } = serde_json::from_slice(text).map_err(malformed)?;
+        match format {
+            0 => Err("snapshot.json is malformed: its format is 0".to_owned()),
+            1..=NEWEST_FORMAT => serde_json::from_slice(text).map_err(malformed),
+            _ => Ok(Manifest { format, program, created, prefix, ..Manifest::default() }),
         }
-        serde_json::from_slice(text).map_err(malformed)
     }
+
+    /// Whether its format is one that this program does not know.
+    pub(crate) fn is_later(&self) -> bool {
+        self.format > NEWEST_FORMAT
+    }
+
+    /// Why this program must not restore the snapshot.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let is_unknown = |need: &&String| !KNOWN_NEEDS.contains(&need.as_str());
+        let unknown: Vec<String> = self.needs.iter().filter(is_unknown).map(|need| quoted(need)).collect();
+        let what = match unknown.as_slice() {
+            _ if self.is_later() => {
+                format!("it has format {}, and this program knows 1 to {NEWEST_FORMAT}", self.format)
+            }
+            [] => return None,
+            unknown => {
+                let shown = &unknown[..unknown.len().min(MAX_SHOWN)];
+                format!("it needs {}, which this program does not know", shown.join(" and "))
+            }
+        };
+        let writer = match self.program.as_str() {
+            "" => String::new(),
+            program => format!("{}, which wrote it, or ", Shown::from(program)),
+        };
+        Some(format!("{what}: use {writer}a newer version"))
+    }
+}
+
+fn quoted(need: &str) -> String {
+    format!("\"{}\"", Shown::from(need))
 }
 
 /// The warnings of a run: all are counted, the first ones are kept.
@@ -97,5 +144,65 @@ impl Warnings {
     pub(crate) fn warn(&mut self, run: &Run, path: &[u8], reason: impl Into<String>) -> Result<()> {
         self.push(run.warn(path, reason)?);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(more: &str) -> Result<Manifest, String> {
+        let text = format!(
+            r#"{{"program": "snapshotter 9.1.0", "created": "2030-01-02T03:04:05Z", "prefix": "p", "volumes": [],
+            "members": 3, "bytes": 4, "entries": 5, "size": 6, "unhashed": 7, "warning_count": 0, "digest": "d",
+            {more}}}"#
+        );
+        Manifest::decode(text.as_bytes())
+    }
+
+    #[test]
+    fn what_a_snapshot_needs_is_refused_by_name() {
+        for (more, expected) in [
+            (r#""format": 1"#, None),
+            (r#""format": 2"#, None),
+            (r#""format": 2, "needs": []"#, None),
+            (r#""format": 1, "digests": {"x": [1]}, "volume": 7"#, None),
+            (r#""format": 2, "needs": ["references"]"#, Some(r#"it needs "references", which"#)),
+            (r#""format": 1, "needs": ["a\u001b", "b"]"#, Some(r#"it needs "a\x1b" and "b", which"#)),
+            (r#""format": 3, "needs": ["a"]"#, Some("it has format 3, and this program knows 1 to 2: use")),
+        ] {
+            let manifest = decode(more).unwrap();
+            let refusal = manifest.refusal();
+            match expected {
+                None => assert_eq!((refusal, manifest.digest.as_str()), (None, "d"), "{more}"),
+                Some(expected) => {
+                    let refusal = refusal.unwrap();
+                    assert!(refusal.starts_with(expected), "{more}: {refusal}");
+                    let way_out = "use snapshotter 9.1.0, which wrote it, or a newer version";
+                    assert!(refusal.ends_with(way_out), "{more}: {refusal}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_later_format_no_field_must_be_there() {
+        let manifest = Manifest::decode(br#"{"format": 3, "volumes": "elsewhere", "members": {}}"#).unwrap();
+        assert!(manifest.is_later() && manifest.volumes.is_empty());
+        assert!(manifest.refusal().unwrap().ends_with("1 to 2: use a newer version"));
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_malformed() {
+        for more in [r#""format": 0"#, r#""format": -1"#, r#""format": 1.5"#, r#""format": 2, "needs": 3"#] {
+            assert!(decode(more).unwrap_err().starts_with("snapshot.json is malformed"), "{more}");
+        }
+        assert!(decode(r#""note": "no format""#).is_err());
+    }
+
+    #[test]
+    fn a_snapshot_without_needs_is_written_as_ever() {
+        let text = String::from_utf8(Manifest { format: FORMAT, ..Manifest::default() }.encode()).unwrap();
+        assert!(text.starts_with("{\n  \"format\": 1,\n  \"program\"") && !text.contains("needs"), "{text}");
     }
 }

@@ -175,7 +175,7 @@ struct Close {
 impl Close {
     /// Where its snapshot began, if nothing was put in or cut out since.
     fn begin(&self) -> Option<u64> {
-        self.range.start.checked_sub(self.manifest.bytes)
+        self.range.start.checked_sub(self.manifest.bytes).filter(|_| !self.manifest.is_later())
     }
 }
 
@@ -515,7 +515,7 @@ impl Remnant {
     pub(crate) fn of_whole(snapshot: &Snapshot) -> Self {
         Remnant {
             snapshot: snapshot.clone(),
-            counted: true,
+            counted: !snapshot.is_later,
             sure: true,
             doubtful: false,
             gaps: Vec::new(),
@@ -526,7 +526,7 @@ impl Remnant {
     fn new(reader: &Arc<Reader>, rest: Rest, gaps: &[Gap], run: &Run) -> Result<Self> {
         let Rest { range, close, in_place, list, names } = rest;
         let members = close.as_ref().map(|close| (close.manifest.members, close.manifest.digest.clone()));
-        let counted = close.is_some();
+        let counted = close.as_ref().is_some_and(|close| !close.manifest.is_later());
         let snapshot = match close {
             Some(Close { range: close, digest, manifest }) => {
                 Snapshot::of_manifest(manifest, &digest, range.start, close)

@@ -9,6 +9,7 @@ mod archive;
 mod configuration;
 mod damage;
 mod hostile;
+mod later;
 mod snapshot;
 mod volume;
 

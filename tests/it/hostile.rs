@@ -19,7 +19,7 @@ mod cases;
 mod confine;
 #[allow(dead_code, reason = "only the fuzzer takes archives apart")]
 #[path = "../../fuzz/src/craft.rs"]
-mod craft;
+pub(crate) mod craft;
 #[allow(dead_code, reason = "what was seen is for messages")]
 #[path = "../../fuzz/src/read.rs"]
 mod read;

@@ -240,7 +240,13 @@ pub(super) fn closes() -> Vec<Row> {
             changed(&|members| members.insert(3, Member::ours(b'0', b".snapshot-begin", b"x"))),
             Refused(NO_VOLUME),
         ),
-        ("a later format", text("\"format\": 1", "\"format\": 2"), Refused(NO_SNAPSHOT)),
+        ("a later format", text("\"format\": 1", "\"format\": 3"), Refused("cannot restore snapshot")),
+        (
+            "a need",
+            text("\"format\": 1", "\"format\": 2, \"needs\": [\"\\u001b[2J\"]"),
+            Refused("cannot restore snapshot"),
+        ),
+        ("the second format", text("\"format\": 1", "\"format\": 2"), a),
         ("a manifest that is none", text("{", "["), Refused(NO_SNAPSHOT)),
         ("a deep manifest", text("\"created\": \"", deep), Refused(NO_SNAPSHOT)),
         (
