@@ -63,6 +63,12 @@ impl Default for Named {
     }
 }
 
+/// A value, and where it was written.
+struct Given<T> {
+    value: T,
+    origin: Origin,
+}
+
 /// Whether there must be volumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
@@ -98,9 +104,9 @@ impl Config {
             }
             Err(error) => return Err(error),
         };
-        let (prefix, prefix_origin) = match (prefix, document.prefix) {
-            (Some(prefix), _) => (prefix.clone(), Origin::Named(named.prefix)),
-            (None, Some(prefix)) => (prefix, origin.clone()),
+        let prefix = match (prefix, document.prefix) {
+            (Some(prefix), _) => Given { value: prefix.clone(), origin: Origin::Named(named.prefix) },
+            (None, Some(prefix)) => Given { value: prefix, origin: origin.clone() },
             (None, None) => {
                 let reason =
                     "`prefix` is missing: write `prefix: NAME`, or `prefix: \"\"` for the archive's root";
@@ -110,11 +116,13 @@ impl Config {
         let patterns = document.exclude.unwrap_or_default();
         let exclude =
             Exclude::compile(patterns).map_err(|bad| origin.refuse(Item::Pattern(bad.index), bad.reason))?;
-        let (volumes, volumes_origin) = match document.volumes {
-            _ if !volumes.is_empty() => (volumes.clone(), Origin::Named(named.volumes)),
-            listed => (listed.unwrap_or_default(), origin),
+        let volumes = match document.volumes {
+            _ if !volumes.is_empty() => {
+                Given { value: volumes.clone(), origin: Origin::Named(named.volumes) }
+            }
+            listed => Given { value: listed.unwrap_or_default(), origin },
         };
-        let mut config = Config::assemble((prefix, prefix_origin), (volumes, volumes_origin), exclude, need)?;
+        let mut config = Config::assemble(&prefix, volumes, exclude, need)?;
         config.file = file;
         Ok(config)
     }
@@ -130,17 +138,20 @@ impl Config {
         need: Need,
     ) -> Result<Config> {
         let volumes = volumes.into_iter().map(Into::into).collect();
-        let (prefix_origin, volumes_origin) = (Origin::Named("prefix"), Origin::Named("volumes"));
-        Config::assemble((prefix.into(), prefix_origin), (volumes, volumes_origin), exclude, need)
+        let prefix = Given { value: prefix.into(), origin: Origin::Named("prefix") };
+        let volumes = Given { value: volumes, origin: Origin::Named("volumes") };
+        Config::assemble(&prefix, volumes, exclude, need)
     }
 
     fn assemble(
-        (prefix, prefix_origin): (String, Origin),
-        (paths, volumes_origin): (Vec<String>, Origin),
+        prefix: &Given<String>,
+        volumes: Given<Vec<String>>,
         exclude: Exclude,
         need: Need,
     ) -> Result<Config> {
-        let prefix = paths::prefix(&prefix).map_err(|reason| prefix_origin.refuse(Item::Prefix, reason))?;
+        let Given { value: paths, origin: volumes_origin } = volumes;
+        let refuse = |reason| prefix.origin.refuse(Item::Prefix, reason);
+        let prefix = paths::prefix(&prefix.value).map_err(refuse)?;
         let mut known = HashSet::new();
         let mut volumes = Vec::with_capacity(paths.len());
         for (index, path) in paths.iter().enumerate() {

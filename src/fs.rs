@@ -39,5 +39,5 @@ pub(crate) use descent::Descent;
 pub(crate) use errno::{has_errno, uninterrupted};
 pub(crate) use file::StoreFile;
 pub(crate) use handle::Handle;
-pub(crate) use listing::{Listing, ListingBuffer};
+pub(crate) use listing::{DirBuffer, DirNames};
 pub(crate) use stat::{FileId, FileKind, Stat};

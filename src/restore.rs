@@ -308,7 +308,7 @@ fn check_sharing(roots: &[(usize, Handle, Vec<u8>)]) -> Result<()> {
     let paths: Vec<PathBuf> = roots.iter().map(path).collect::<Result<_>>()?;
     let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
     let shared = mounts::shared(&paths).context("look for mounts in", &*roots[0].2)?;
-    let Some((inner, _, second)) = shared else { return Ok(()) };
+    let Some(mounts::SharedPath { inner, second, .. }) = shared else { return Ok(()) };
     let second = Shown::from(second.as_path());
     let reason = format!("it is {second}, mounted a second time, and that lies in another volume");
     let error = Error::Volume { action: "restore to", volume: Shown::from(&roots[inner].2), reason };

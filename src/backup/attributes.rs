@@ -23,36 +23,32 @@ pub(super) fn describe(entry: &mut Entry, kind: Kind, stat: &Stat) {
     (entry.acl_access, entry.acl_default, entry.sparse) = (None, None, None);
 }
 
-/// Reads the extended attributes of what `handle` has open into `entry`. `unreadable` is told of those that
-/// are there and cannot be read.
+/// Reads the extended attributes of what `handle` has open into `entry`. `unreadable` is called with each
+/// that is there and cannot be read.
 pub(super) fn read_xattrs(
     entry: &mut Entry,
     handle: &Handle,
-    mut unreadable: impl FnMut(&[u8], io::Error) -> crate::Result<()>,
-) -> crate::Result<io::Result<()>> {
-    let names = match handle.xattr_names() {
-        Ok(names) => names,
-        Err(error) => return Ok(Err(error)),
-    };
-    for name in names {
+    mut unreadable: impl FnMut(&[u8], io::Error),
+) -> io::Result<()> {
+    for name in handle.xattr_names()? {
         let value = match handle.xattr(&name) {
             // It was removed in the meantime.
             Ok(None) => continue,
             Ok(Some(value)) => value,
             Err(error) if has_errno(&error, &[Errno::EPERM, Errno::EACCES]) => {
-                unreadable(&name, error)?;
+                unreadable(&name, error);
                 continue;
             }
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Err(error),
         };
         match (name.as_slice(), acl::to_text(&value)) {
             (ACL_ACCESS, Some(text)) => entry.acl_access = Some(text.into_bytes()),
             (ACL_DEFAULT, Some(text)) => entry.acl_default = Some(text.into_bytes()),
             (ACL_ACCESS | ACL_DEFAULT, None) => {
-                unreadable(&name, io::Error::other("an ACL of a form that is not known"))?;
+                unreadable(&name, io::Error::other("an ACL of a form that is not known"));
             }
             _ => entry.xattrs.push((name, value)),
         }
     }
-    Ok(Ok(()))
+    Ok(())
 }

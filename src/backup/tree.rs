@@ -15,7 +15,7 @@ use crate::backup::volumes::OpenVolume;
 use crate::config::Config;
 use crate::error::{Context, Error, Result, reason};
 use crate::fs::handle::{join, join_into};
-use crate::fs::{Descent, FileId, FileKind, Handle, Listing, ListingBuffer, Stat, has_errno, mounts, space};
+use crate::fs::{Descent, DirBuffer, DirNames, FileId, FileKind, Handle, Stat, has_errno, mounts, space};
 use crate::name::Shown;
 use crate::snapshot::under;
 use crate::time::Time;
@@ -45,7 +45,7 @@ pub(super) struct Tree<'a, 'b> {
     /// What is stored next; and full paths, for messages. Both are used over and over.
     entry: Entry,
     full: Vec<u8>,
-    buffer: ListingBuffer,
+    buffer: DirBuffer,
     owners: Owners,
 }
 
@@ -87,7 +87,7 @@ impl<'a, 'b> Tree<'a, 'b> {
             mount: None,
             entry: Entry::new(Vec::new(), Kind::File),
             full: Vec::new(),
-            buffer: ListingBuffer::default(),
+            buffer: DirBuffer::default(),
             owners: Owners::new()?,
         })
     }
@@ -108,7 +108,7 @@ impl<'a, 'b> Tree<'a, 'b> {
         self.directory(b"", &root, &stat)?;
 
         let kept = space::names_in_root(&root).context("list", self.volume.path)?;
-        let mut names = Listing::default();
+        let mut names = DirNames::default();
         names.read(&root, &mut self.buffer).context("list", self.volume.path)?;
         names.retain(|name| {
             kept.binary_search_by(|kept| kept.as_slice().cmp(name)).is_ok()
@@ -118,7 +118,7 @@ impl<'a, 'b> Tree<'a, 'b> {
     }
 
     /// Stores everything below the root, whose names are `names`.
-    fn below(&mut self, mut descent: Descent, names: Listing) -> Result<()> {
+    fn below(&mut self, mut descent: Descent, names: DirNames) -> Result<()> {
         let mut pending = vec![names];
         let mut spare = Vec::new();
         // Of the directory, with a slash behind it if it is not the root, and of what is in it.
@@ -148,7 +148,7 @@ impl<'a, 'b> Tree<'a, 'b> {
                     // It was removed after it was opened.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         self.warn(&path[..directory_len - 1], EMPTIED)?;
-                        pending.push(Listing::default());
+                        pending.push(DirNames::default());
                     }
                     Err(source) => return Err(self.failed("list", &path[..directory_len - 1], source)),
                 }
@@ -342,8 +342,7 @@ impl<'a, 'b> Tree<'a, 'b> {
                 Shown::from(name),
                 reason(&error)
             ));
-            Ok(())
-        })?;
+        });
         read.map_err(|source| self.failed("read the extended attributes of", path, source))?;
         self.owners.look(&self.entry, handle, || join(self.volume.path.as_bytes(), path));
         unreadable.into_iter().try_for_each(|reason| self.warn(path, reason))

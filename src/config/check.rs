@@ -10,7 +10,7 @@ use crate::config::document::read::Item;
 use crate::config::{Config, Volume};
 use crate::error::{Context as _, Hint, Result, reason};
 use crate::fs::by_path::canonical;
-use crate::fs::mounts::{self, MOUNTINFO, mount_points};
+use crate::fs::mounts::{self, MOUNTINFO, SharedPath, mount_points};
 use crate::fs::{FileId, FileKind, Stat};
 use crate::name::{Shown, quote};
 use crate::volume::VolumeType;
@@ -76,10 +76,10 @@ impl Config {
         let (paths, indices): (Vec<&Path>, Vec<usize>) =
             volumes.iter().map(|(path, &index)| (path.as_path(), index)).unzip();
         let shared = mounts::shared(&paths).context("read", Path::new(MOUNTINFO))?;
-        let Some((inner, outer, path)) = shared else { return Ok(()) };
+        let Some(SharedPath { inner, outer, second }) = shared else { return Ok(()) };
         let volume = |at: usize| quote(self.volumes[indices[at]].path());
-        let (this, outer, path) = (volume(inner), volume(outer), Shown::from(path.as_path()));
-        let reason = format!("{this} is {path} in {outer}, mounted a second time: remove one of the two");
+        let (this, outer, second) = (volume(inner), volume(outer), Shown::from(second.as_path()));
+        let reason = format!("{this} is {second} in {outer}, mounted a second time: remove one of the two");
         Err(self.volumes_origin.refuse(Item::Volume(indices[inner]), reason))
     }
 }

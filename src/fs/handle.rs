@@ -17,7 +17,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, linkat, symlinkat, unlinkat
 use rustix::fs::RenameFlags;
 
 use crate::fs::stat::{FileKind, Stat, stat_at, stat_handle};
-use crate::fs::{Listing, ListingBuffer, uninterrupted};
+use crate::fs::{DirBuffer, DirNames, uninterrupted};
 use crate::time::Time;
 
 const COMMON: OFlag = OFlag::O_CLOEXEC.union(OFlag::O_NOFOLLOW).union(OFlag::O_NOCTTY);
@@ -108,8 +108,8 @@ impl Handle {
     /// The names in a directory, without `.` and `..`, sorted by their bytes.
     pub(crate) fn names(&self) -> io::Result<Vec<Vec<u8>>> {
         // A new open file, because listing moves the position of the one that it is done with.
-        let mut listing = Listing::default();
-        listing.read(&self.directory(b".")?, &mut ListingBuffer::default())?;
+        let mut listing = DirNames::default();
+        listing.read(&self.directory(b".")?, &mut DirBuffer::default())?;
         Ok(listing.into_names())
     }
 

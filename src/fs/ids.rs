@@ -33,11 +33,16 @@ pub(crate) struct Namespace {
     overrides: bool,
 }
 
+#[derive(Debug, PartialEq, Eq)]
+struct IdRange {
+    first: u64,
+    count: u64,
+}
+
 /// The user ids or the group ids of a namespace.
 #[derive(Debug, PartialEq, Eq)]
 struct Ids {
-    /// The first and how many, of each range that is mapped.
-    ranges: Vec<(u64, u64)>,
+    mapped: Vec<IdRange>,
     overflow: u32,
 }
 
@@ -118,21 +123,21 @@ impl Ids {
     }
 
     fn parse(map: &str, overflow: &str) -> Option<Self> {
-        let mut ranges = Vec::new();
+        let mut mapped = Vec::new();
         for line in map.lines() {
             let mut fields = line.split_whitespace();
             let (first, _outside, count) = (fields.next()?, fields.next()?, fields.next()?);
-            ranges.push((first.parse().ok()?, count.parse().ok()?));
+            mapped.push(IdRange { first: first.parse().ok()?, count: count.parse().ok()? });
         }
-        Some(Ids { ranges, overflow: overflow.trim().parse().ok()? })
+        Some(Ids { mapped, overflow: overflow.trim().parse().ok()? })
     }
 
     fn is_whole(&self) -> bool {
-        self.ranges.iter().map(|(_, count)| count).sum::<u64>() >= ALL
+        self.mapped.iter().map(|range| range.count).sum::<u64>() >= ALL
     }
 
     fn maps(&self, id: u32) -> bool {
-        self.ranges.iter().any(|&(first, count)| (first..first + count).contains(&u64::from(id)))
+        self.mapped.iter().any(|range| (range.first..range.first + range.count).contains(&u64::from(id)))
     }
 
     /// What an id that the system shows can be.

@@ -3,17 +3,18 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, RawDir, SeekFrom};
 
-use crate::fs::{FileKind, Handle};
+use crate::fs::stat::FileKind;
 
 /// How much the system is asked for at once, in bytes.
 const PART: usize = 32 << 10;
 
 /// The names in one directory, sorted by their bytes, and how many of them were taken.
 #[derive(Debug, Default)]
-pub(crate) struct Listing {
+pub(crate) struct DirNames {
     bytes: Vec<u8>,
     names: Vec<Name>,
     taken: usize,
@@ -34,23 +35,23 @@ impl Name {
 
 /// The buffer that directories are read through.
 #[derive(Debug)]
-pub(crate) struct ListingBuffer(Box<[MaybeUninit<u8>]>);
+pub(crate) struct DirBuffer(Box<[MaybeUninit<u8>]>);
 
-impl Default for ListingBuffer {
+impl Default for DirBuffer {
     fn default() -> Self {
-        ListingBuffer(Box::new_uninit_slice(PART))
+        DirBuffer(Box::new_uninit_slice(PART))
     }
 }
 
-impl Listing {
-    /// Reads what is in the directory that `handle` has open, without `.` and `..`.
-    pub(crate) fn read(&mut self, handle: &Handle, buffer: &mut ListingBuffer) -> io::Result<()> {
+impl DirNames {
+    /// Reads what is in the directory that is open, without `.` and `..`.
+    pub(crate) fn read(&mut self, directory: impl AsFd, buffer: &mut DirBuffer) -> io::Result<()> {
         self.bytes.clear();
         self.names.clear();
         self.taken = 0;
         // It may have been listed through this handle before.
-        rustix::fs::seek(handle, SeekFrom::Start(0))?;
-        let mut entries = RawDir::new(handle, &mut buffer.0);
+        rustix::fs::seek(&directory, SeekFrom::Start(0))?;
+        let mut entries = RawDir::new(&directory, &mut buffer.0);
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
@@ -103,6 +104,7 @@ fn kind(file_type: FileType) -> Option<FileKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::Handle;
 
     #[test]
     fn names_come_sorted_and_again_when_they_are_read_again() {
@@ -114,7 +116,7 @@ mod tests {
         std::fs::create_dir(folder.path().join("d")).unwrap();
         std::os::unix::fs::symlink("d", folder.path().join("l")).unwrap();
         let handle = Handle::open_directory(folder.path()).unwrap();
-        let (mut listing, mut buffer) = (Listing::default(), ListingBuffer::default());
+        let (mut listing, mut buffer) = (DirNames::default(), DirBuffer::default());
         for _ in 0..2 {
             listing.read(&handle, &mut buffer).unwrap();
             let mut taken = Vec::new();

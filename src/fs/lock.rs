@@ -88,11 +88,11 @@ pub(crate) fn lock_all<'a>(
     let mut order = Vec::new();
     for (handle, what) in handles {
         let stat = handle.stat().context("look at", what.clone())?;
-        order.push(((stat.id.dev, stat.id.ino), stat.kind, handle, what));
+        order.push((stat, handle, what));
     }
-    order.sort_by_key(|(id, ..)| *id);
-    order.iter().try_for_each(|(_, kind, handle, what)| {
-        if (mode, *kind) != (Mode::Shared, FileKind::File) {
+    order.sort_by_key(|(stat, ..)| stat.id);
+    order.iter().try_for_each(|(stat, handle, what)| {
+        if (mode, stat.kind) != (Mode::Shared, FileKind::File) {
             return lock(handle, mode, what, timeout, run);
         }
         if !try_lock(handle, mode, what, timeout, run)? {

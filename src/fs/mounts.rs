@@ -20,34 +20,52 @@ pub(crate) fn mount_points() -> io::Result<Vec<Vec<u8>>> {
     Ok(visible(&fs::read(MOUNTINFO)?))
 }
 
-/// A filesystem's number, and a path from its root.
-type Place = (Vec<u8>, PathBuf);
+/// Where something lies on its filesystem, by whichever mount it is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Location {
+    /// The filesystem's number.
+    device: Vec<u8>,
+    /// From the filesystem's root.
+    path: PathBuf,
+}
 
-/// Of `paths`, which are canonical, one that another holds under a second path too, as two mounts of one filesystem may
-/// show the same files: their indices, and that path. What is a mount by that path, or lies below one, does not count.
-pub(crate) fn shared(paths: &[&Path]) -> io::Result<Option<(usize, usize, PathBuf)>> {
+/// Of several paths, one that another holds under a second path too.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SharedPath {
+    /// The index of the path that is held.
+    pub(crate) inner: usize,
+    /// The index of the path that holds it.
+    pub(crate) outer: usize,
+    /// The second path.
+    pub(crate) second: PathBuf,
+}
+
+/// Of `paths`, which are canonical, one that another holds under a second path too, as two mounts of one filesystem
+/// may show the same files. What is a mount by that path, or lies below one, does not count.
+pub(crate) fn shared(paths: &[&Path]) -> io::Result<Option<SharedPath>> {
     let mountinfo = fs::read(MOUNTINFO)?;
     let seen = seen(&mountinfo);
     let points: HashSet<&Path> = seen.iter().map(|mount| as_path(&mount.point)).collect();
-    let places = paths.iter().enumerate();
-    let places = places.filter_map(|(index, path)| Some((place(path.as_os_str().as_bytes(), &seen)?, index)));
-    let places: HashMap<Place, usize> = places.collect();
-    let shared = places.iter().filter_map(|((device, place), &inner)| {
-        let holders = place.ancestors().skip(1).filter_map(|above| {
-            let &outer = places.get(&(device.clone(), above.to_owned()))?;
-            Some((outer, place.strip_prefix(above).ok()?))
+    let located = paths.iter().enumerate();
+    let located =
+        located.filter_map(|(index, path)| Some((locate(path.as_os_str().as_bytes(), &seen)?, index)));
+    let located: HashMap<Location, usize> = located.collect();
+    let shared = located.iter().filter_map(|(Location { device, path }, &inner)| {
+        let holders = path.ancestors().skip(1).filter_map(|above| {
+            let &outer = located.get(&Location { device: device.clone(), path: above.to_owned() })?;
+            Some((outer, path.strip_prefix(above).ok()?))
         });
         let mut second = holders.filter(|&(outer, inside)| {
             let is_mount = |part: &Path| part != Path::new("") && points.contains(&*paths[outer].join(part));
             paths[outer].join(inside) != paths[inner] && !inside.ancestors().any(is_mount)
         });
-        second.next().map(|(outer, inside)| (inner, outer, paths[outer].join(inside)))
+        second.next().map(|(outer, inside)| SharedPath { inner, outer, second: paths[outer].join(inside) })
     });
     Ok(shared.min())
 }
 
 /// Where a path lies on its filesystem; `None` for what was deleted since it was mounted.
-fn place(path: &[u8], seen: &[Mount]) -> Option<Place> {
+fn locate(path: &[u8], seen: &[Mount]) -> Option<Location> {
     let inside = |point: &[u8]| match path.strip_prefix(point)? {
         _ if point == b"/" => path.strip_prefix(b"/"),
         [] => Some(&[][..]),
@@ -56,7 +74,10 @@ fn place(path: &[u8], seen: &[Mount]) -> Option<Place> {
     let ways = seen.iter().filter_map(|mount| Some((mount, inside(&mount.point)?)));
     let (mount, rest) = ways.max_by_key(|(mount, _)| mount.point.len())?;
     let is_there = !mount.root.ends_with(b"//deleted");
-    is_there.then(|| (mount.device.to_vec(), as_path(&join(&mount.root, rest)).to_owned()))
+    is_there.then(|| Location {
+        device: mount.device.to_vec(),
+        path: as_path(&join(&mount.root, rest)).to_owned(),
+    })
 }
 
 /// Those of `points` that lie below `root`, relative to it. A point at `root` itself is not below it.
@@ -178,7 +199,7 @@ mod tests {
                           22 20 8:1 /h/a\\040b/c /sub rw - x x rw\n23 20 8:2 /gone//deleted /gone rw - x x rw\n";
         let seen = seen(mountinfo);
         let place = |path: &str| {
-            let (device, path) = place(path.as_bytes(), &seen)?;
+            let Location { device, path } = locate(path.as_bytes(), &seen)?;
             Some(String::from_utf8(device).unwrap() + path.to_str().unwrap())
         };
         for (path, expected) in [
