@@ -7,11 +7,12 @@ mod hints;
 mod init;
 mod list;
 mod members;
-pub(crate) mod output;
+mod output;
 mod problems;
 mod progress;
 mod restore;
 mod session;
+mod stderr;
 mod units;
 mod verify;
 
@@ -19,12 +20,18 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use snapshotter::observer::Cancel;
+use snapshotter::report::{End, Event};
 
 use crate::cli::flags::{Flags, Volumes};
+use crate::cli::restore::Loss;
 use crate::cli::session::Session;
 
+/// How a run ends that failed.
+const FAILED: u8 = 1;
 /// How a misused command line ends; clap's own errors end so too.
 const USAGE: u8 = 2;
+/// How a restore ends that left out what is damaged.
+const LEFT_OUT: u8 = 3;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -78,25 +85,35 @@ struct Also<T: Args> {
     volumes: Volumes,
 }
 
-/// Parses the command line and does what it says. Ends the program itself where usage or help is to be shown.
-///
-/// # Errors
-/// Why the command failed.
-pub(crate) fn run(cancel: Cancel) -> anyhow::Result<ExitCode> {
+/// Parses the command line, does what it says, and reports how that ended. Ends the program itself where usage or help
+/// is to be shown. `cancel` is what signals set, or why they cannot.
+pub(crate) fn run(cancel: anyhow::Result<Cancel>) -> ExitCode {
     let Cli { command, flags, volumes } = Cli::parse();
     let Some(command) = command else {
-        output::help(&Cli::command().render_help());
-        return Ok(ExitCode::from(USAGE));
+        stderr::help(&Cli::command().render_help());
+        return ExitCode::from(USAGE);
     };
+    let events = flags.events;
+    let result = cancel.and_then(|cancel| answer(command, flags, volumes, cancel));
+    let exit_code = match &result {
+        Ok(()) => 0,
+        Err(error) if error.is::<Loss>() => LEFT_OUT,
+        Err(_) => FAILED,
+    };
+    let error = result.err().map(|error| stderr::describe(&error));
+    events.write(&Event::End(End { ok: exit_code == 0, exit_code, error }));
+    ExitCode::from(exit_code)
+}
+
+fn answer(command: Command, flags: Flags, volumes: Volumes, cancel: Cancel) -> anyhow::Result<()> {
     let session = |more: Volumes| Session::new(flags, volumes.and(more), cancel);
     match command {
         Command::Init(also) => also.args.run(&session(also.volumes)),
         Command::Backup(also) => also.args.run(&session(also.volumes)),
-        Command::Restore(also) => return also.args.run(&session(also.volumes)),
+        Command::Restore(also) => also.args.run(&session(also.volumes)),
         Command::List(also) => also.args.run(&session(also.volumes)),
         Command::Verify(also) => also.args.run(&session(also.volumes)),
-    }?;
-    Ok(ExitCode::SUCCESS)
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{OsStringValueParser, RangedU64ValueParser, TypedValueParser};
 
+use crate::cli::stderr::EventFormat;
+
 /// The longest `--lock-timeout`, in seconds: a year, so that no sum of times overflows.
 const MAX_TIMEOUT: u64 = 365 * 24 * 60 * 60;
 
@@ -44,6 +46,9 @@ pub(crate) struct Flags {
         value_parser = RangedU64ValueParser::<u64>::new().range(..=MAX_TIMEOUT),
     )]
     pub(crate) lock_timeout: u64,
+    /// How progress, warnings, and what went wrong are written to stderr
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    pub(crate) events: EventFormat,
     /// Show no progress
     #[arg(long, global = true)]
     pub(crate) no_progress: bool,

@@ -1,18 +1,13 @@
-//! What is written where: results to stdout, all else to stderr, each line in one write so that lines of several
-//! threads, or of several containers, never mix.
+//! The result of a command, on its way to stdout. All else goes to [`stderr`](super::stderr).
 
 use std::fmt::Display;
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
+use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 
-use clap::builder::StyledStr;
 use serde::Serialize;
 use snapshotter::name::Shown;
 use snapshotter::{Error, Result};
 
-use crate::cli::hints;
-
-/// The result of a command on its way to stdout. When nobody reads it any longer, it is dropped: `list | head` is no
-/// error.
+/// A result. When nobody reads it any longer, it is dropped: `list | head` is no error.
 #[derive(Debug)]
 pub(crate) struct Output<W: Write> {
     to: W,
@@ -114,39 +109,8 @@ pub(crate) fn print_line(line: impl Display) -> Result<()> {
     output.finish()
 }
 
-/// Says `text` to the user, on stderr.
-pub(crate) fn say(text: &str) {
-    to_stderr(&format!("snapshotter: {}\n", one_line(text)));
-}
-
-/// Shows the help of a command line that asked for nothing.
-pub(crate) fn help(help: &StyledStr) {
-    to_stderr(&if io::stderr().is_terminal() { help.ansi().to_string() } else { help.to_string() });
-}
-
-/// Writes to stderr. There is nobody to tell when that fails.
-pub(crate) fn to_stderr(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
-}
-
-/// The whole of an error, on one line: each message, the system's own words, then what to do about it.
-pub(crate) fn message(error: &anyhow::Error) -> String {
-    let words = |link: &(dyn std::error::Error + 'static)| {
-        link.downcast_ref().map_or_else(|| link.to_string(), snapshotter::error::reason)
-    };
-    let hint = error.chain().find_map(|link| link.downcast_ref::<Error>()?.hint());
-    let links = error.chain().map(words).chain(hint.map(|hint| hints::words(&hint).into_owned()));
-    links.collect::<Vec<_>>().join(": ")
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use anyhow::Context;
-
     use super::*;
 
     struct Failing(ErrorKind);
@@ -169,23 +133,5 @@ mod tests {
         output.finish().unwrap();
         assert!(Output::new(Failing(ErrorKind::StorageFull)).line("a").is_err());
         assert!(Output::new(Failing(ErrorKind::StorageFull)).finish().is_err());
-    }
-
-    #[test]
-    fn an_error_is_told_whole_and_its_system_number_is_not() {
-        let full = || io::Error::from_raw_os_error(28);
-        let error: anyhow::Result<()> = Err(failure(full())).context("the report is lost");
-        let told = message(&error.unwrap_err());
-        assert_eq!(
-            told,
-            "the report is lost: cannot write to standard output: No space left on device: make room on that filesystem"
-        );
-        let error: anyhow::Result<()> = Err(full()).context("cannot handle signals");
-        assert_eq!(message(&error.unwrap_err()), "cannot handle signals: No space left on device");
-    }
-
-    #[test]
-    fn what_is_said_stays_on_one_line_and_drives_no_terminal() {
-        assert_eq!(one_line("a\nb\x1b[2J é"), "a b [2J é");
     }
 }

@@ -1,5 +1,5 @@
-//! What is shown while a run goes on: a bar on a terminal, a line every ten seconds elsewhere. The library calls this
-//! for each member and each buffer, from several threads, so that a call only adds to a counter; a thread of its own
+//! What is shown while a run goes on: a bar on a terminal, a line every ten seconds elsewhere, and with `--events json`
+//! a few events a second. The library calls this for each member and each buffer, from several threads, so that a call only adds to a counter; a thread of its own
 //! looks at the counters and draws, also while one long call is under way.
 
 mod meter;
@@ -12,19 +12,21 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use snapshotter::name::Shown;
 use snapshotter::observer::{Observer, Phase, Warning};
+use snapshotter::report::Event;
 
-use crate::cli::output::{say, to_stderr};
 use crate::cli::progress::meter::Meter;
+use crate::cli::stderr::{EventFormat, say};
 
 const BAR_EVERY: Duration = Duration::from_millis(200);
 const LINE_EVERY: Duration = Duration::from_secs(10);
+const EVENT_EVERY: Duration = Duration::from_millis(150);
 
 /// Shows progress, notes and warnings on stderr. When it is dropped the bar is gone.
 #[derive(Debug)]
 pub(crate) struct Progress {
     style: Style,
+    events: EventFormat,
     verbose: bool,
     quiet: bool,
     counters: Arc<Counters>,
@@ -36,6 +38,17 @@ enum Style {
     Nothing,
     Lines,
     Bar,
+    Events,
+}
+
+impl Style {
+    fn every(self) -> Duration {
+        match self {
+            Style::Bar => BAR_EVERY,
+            Style::Nothing | Style::Lines => LINE_EVERY,
+            Style::Events => EVENT_EVERY,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -44,10 +57,19 @@ struct Counters {
     bytes: AtomicU64,
 }
 
+impl Counters {
+    /// Members and bytes.
+    fn read(&self) -> (u64, u64) {
+        (self.files.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
+
 impl Progress {
-    pub(crate) fn new(verbose: bool, quiet: bool, no_progress: bool) -> Self {
+    pub(crate) fn new(events: EventFormat, verbose: bool, quiet: bool, no_progress: bool) -> Self {
         let style = if quiet || no_progress {
             Style::Nothing
+        } else if events == EventFormat::Json {
+            Style::Events
         } else if io::stderr().is_terminal()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
             && !verbose
@@ -57,14 +79,14 @@ impl Progress {
             // Names that rush by leave no place for a bar.
             Style::Lines
         };
-        Progress { style, verbose, quiet, counters: Arc::default(), drawing: Mutex::default() }
+        Progress { style, events, verbose, quiet, counters: Arc::default(), drawing: Mutex::default() }
     }
 
-    /// Does `write` where no bar is in the way.
-    fn above(&self, write: impl FnOnce()) {
+    /// Writes `event` where no bar is in the way.
+    fn write(&self, event: &Event) {
         match &*self.drawing() {
-            Some(Drawing { bar: Some(bar), .. }) => bar.suspend(write),
-            _ => write(),
+            Some(Drawing { bar: Some(bar), .. }) => bar.suspend(|| self.events.write(event)),
+            _ => self.events.write(event),
         }
     }
 
@@ -75,12 +97,12 @@ impl Progress {
 
 impl Observer for Progress {
     fn warning(&self, warning: &Warning) {
-        self.above(|| say(&format!("warning: {warning}")));
+        self.write(&Event::Warning(warning.clone()));
     }
 
     fn note(&self, text: &str) {
         if !self.quiet {
-            self.above(|| say(text));
+            self.write(&Event::Note { text: text.to_owned() });
         }
     }
 
@@ -93,13 +115,16 @@ impl Observer for Progress {
         drop(drawing.take());
         self.counters.files.store(0, Ordering::Relaxed);
         self.counters.bytes.store(0, Ordering::Relaxed);
-        *drawing = Drawing::start(self.style, Meter::new(phase, bytes), Arc::clone(&self.counters));
+        if self.style == Style::Events {
+            self.events.write(&Event::Begin { phase, bytes });
+        }
+        *drawing = Some(Drawing::start(self.style, Meter::new(phase, bytes), Arc::clone(&self.counters)));
     }
 
     fn member(&self, name: &[u8]) {
         self.counters.files.fetch_add(1, Ordering::Relaxed);
         if self.verbose {
-            self.above(|| to_stderr(&format!("{}\n", Shown::from(name))));
+            self.write(&Event::Member { name: name.to_vec() });
         }
     }
 
@@ -108,27 +133,35 @@ impl Observer for Progress {
     }
 }
 
-/// The thread that draws. Dropping this ends it, and takes the bar away.
+/// What draws one phase: a thread. Dropping this ends it, takes the bar away, and writes the last event of progress.
 #[derive(Debug)]
 struct Drawing {
+    style: Style,
     bar: Option<ProgressBar>,
+    counters: Arc<Counters>,
     /// Its end is what ends the thread.
     stop: Option<mpsc::Sender<()>>,
+    /// `None` when there is no thread to be had: the work goes on without.
     thread: Option<JoinHandle<()>>,
 }
 
 impl Drawing {
-    /// `None` when there is no thread to be had: the work goes on without.
-    fn start(style: Style, mut meter: Meter, counters: Arc<Counters>) -> Option<Self> {
+    fn start(style: Style, mut meter: Meter, counters: Arc<Counters>) -> Self {
         let bar = (style == Style::Bar).then(|| new_bar(&meter));
         let (stop, stopped) = mpsc::channel();
-        let drawn = bar.clone();
+        let (drawn, counted) = (bar.clone(), Arc::clone(&counters));
         let draw = move || {
             let started = Instant::now();
-            let every = if drawn.is_some() { BAR_EVERY } else { LINE_EVERY };
-            while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                let files = counters.files.load(Ordering::Relaxed);
-                let bytes = counters.bytes.load(Ordering::Relaxed);
+            let mut last = (0, 0);
+            while stopped.recv_timeout(style.every()) == Err(RecvTimeoutError::Timeout) {
+                let now @ (files, bytes) = counted.read();
+                if style == Style::Events {
+                    if now != last {
+                        write_progress(now);
+                    }
+                    last = now;
+                    continue;
+                }
                 let text = meter.read(started.elapsed().as_secs_f64(), files, bytes);
                 match &drawn {
                     Some(bar) => {
@@ -139,9 +172,13 @@ impl Drawing {
                 }
             }
         };
-        let thread = thread::Builder::new().name("progress".to_owned()).spawn(draw).ok()?;
-        Some(Drawing { bar, stop: Some(stop), thread: Some(thread) })
+        let thread = thread::Builder::new().name("progress".to_owned()).spawn(draw).ok();
+        Drawing { style, bar, counters, stop: Some(stop), thread }
     }
+}
+
+fn write_progress((files, bytes): (u64, u64)) {
+    EventFormat::Json.write(&Event::Progress { files, bytes });
 }
 
 impl Drop for Drawing {
@@ -153,6 +190,9 @@ impl Drop for Drawing {
         }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+        }
+        if self.style == Style::Events {
+            write_progress(self.counters.read());
         }
     }
 }
@@ -174,15 +214,16 @@ mod tests {
 
     #[test]
     fn counts_are_kept_across_threads_and_start_anew_with_a_phase() {
-        let progress = Progress { style: Style::Lines, ..Progress::new(false, true, true) };
+        let progress =
+            Progress { style: Style::Lines, ..Progress::new(EventFormat::Text, false, true, true) };
         progress.begin(Phase::Restoring, Some(8));
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| (0..1000).for_each(|_| progress.bytes(2)));
             }
         });
-        assert_eq!(progress.counters.bytes.load(Ordering::Relaxed), 8000);
+        assert_eq!(progress.counters.read(), (0, 8000));
         progress.begin(Phase::Verifying, None);
-        assert_eq!(progress.counters.bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(progress.counters.read(), (0, 0));
     }
 }

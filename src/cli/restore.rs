@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
@@ -13,7 +12,7 @@ use snapshotter::name::Shown;
 use snapshotter::report::{ChangeKind, LeftOut, RestoreReport, Skipped};
 use snapshotter::time::Time;
 
-use crate::cli::output::{Output, print_json, say};
+use crate::cli::output::{Output, print_json};
 use crate::cli::session::Session;
 use crate::cli::units::{bytes, count, duration, moment, number, remarks};
 
@@ -53,11 +52,13 @@ pub(crate) struct Restore {
     skip_damaged: bool,
 }
 
-/// How a restore ends that left out what is damaged.
-const LEFT_OUT: u8 = 3;
+/// What is missing after a restore that left out what is damaged: it is neither done nor failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Loss(String);
 
 impl Restore {
-    pub(crate) fn run(self, session: &Session) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
         let need = if self.into.is_some() { Need::VolumesOrAll } else { Need::Volumes };
         let config = session.config(need)?;
         let options = RestoreOptions {
@@ -81,18 +82,15 @@ impl Restore {
             let done = if report.dry_run { "nothing was changed" } else { "the restore is complete" };
             format!("{done}, but that cannot be reported")
         })?;
-        Ok(match report.skipped.as_ref().and_then(loss) {
-            Some(loss) => {
-                say(&loss);
-                ExitCode::from(LEFT_OUT)
-            }
-            None => ExitCode::SUCCESS,
-        })
+        match report.skipped.as_ref().and_then(loss) {
+            Some(loss) => Err(loss.into()),
+            None => Ok(()),
+        }
     }
 }
 
 /// What is said in the end of what is missing, if that is anything.
-fn loss(skipped: &Skipped) -> Option<String> {
+fn loss(skipped: &Skipped) -> Option<Loss> {
     let left_out = skipped.left_out.len() as u64;
     if left_out == 0 {
         return None;
@@ -101,10 +99,8 @@ fn loss(skipped: &Skipped) -> Option<String> {
         Some(entries) => format!("{} missing", are(&count(entries, "entry", "entries"))),
         None => "how many entries are missing is not known".to_owned(),
     };
-    Some(format!(
-        "the snapshot is damaged: {missing}; {} listed as left out",
-        are(&count(left_out, "place", "places"))
-    ))
+    let listed = are(&count(left_out, "place", "places"));
+    Some(Loss(format!("the snapshot is damaged: {missing}; {listed} listed as left out")))
 }
 
 fn are(counted: &str) -> String {

@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use snapshotter::config::{Config, Named, Need, Overrides};
+use snapshotter::name::Shown;
 use snapshotter::observer::{Cancel, Run};
+use snapshotter::report::{Event, Problem};
 use snapshotter::{DEFAULT_CONFIG, ListOptions, Result};
 
 use crate::cli::flags::{Flags, Volumes};
+use crate::cli::problems;
 use crate::cli::progress::Progress;
+use crate::cli::stderr::{EventFormat, say};
 
 /// One run of the program.
 #[derive(Debug)]
@@ -65,8 +69,16 @@ impl Session {
     /// Those of `work`.
     pub(crate) fn watch<T>(&self, work: impl FnOnce(&Run) -> Result<T>) -> Result<T> {
         let flags = &self.flags;
-        let progress = Progress::new(flags.verbose, flags.quiet, flags.no_progress);
+        let progress = Progress::new(flags.events, flags.verbose, flags.quiet, flags.no_progress);
         work(&Run { observer: &progress, cancel: self.cancel.clone(), strict: flags.strict })
+    }
+
+    /// Reports something that is wrong in `archive`.
+    pub(crate) fn problem(&self, archive: &Shown, problem: &Problem) {
+        match self.flags.events {
+            EventFormat::Text => say(&problems::line(archive, problem)),
+            EventFormat::Json => EventFormat::Json.write(&Event::Problem(problem.clone())),
+        }
     }
 
     /// Fails once a signal came, for what is done outside the library.

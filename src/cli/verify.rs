@@ -5,7 +5,7 @@ use clap::Args;
 use snapshotter::name::Shown;
 use snapshotter::report::{Tail, Verification, Verified};
 
-use crate::cli::output::{Output, print_json, say};
+use crate::cli::output::{Output, print_json};
 use crate::cli::problems::{self, tail_line};
 use crate::cli::session::Session;
 use crate::cli::units::{bytes, count, duration, number};
@@ -38,7 +38,7 @@ impl Verify {
         }
         let archive = Shown::from(&*found.archive);
         for problem in &found.problems {
-            say(&problems::line(&archive, problem));
+            session.problem(&archive, problem);
         }
         bail!(verdict(&found))
     }

@@ -1,7 +1,8 @@
 //! What a run says while it goes on, and how it ends.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::error::Hint;
 use crate::observer::Phase;
 use crate::snapshot::catalog::Problem;
 use crate::warning::Warning;
@@ -72,6 +73,36 @@ pub struct End {
 pub struct Failure {
     /// What was being done, to what, and why it failed: one line.
     pub message: String,
-    /// What to do about it, where that is known.
-    pub hint: Option<String>,
+    /// What to do about it, where that is known: as data, for a program that has words of its own. `None` too where a
+    /// later version wrote a hint that this one does not know.
+    #[serde(default, deserialize_with = "known")]
+    pub hint: Option<Hint>,
+    /// The same in words, which name the flags of the program and of `docker run`.
+    pub advice: Option<String>,
+}
+
+fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Hint>, D::Error> {
+    let hint = serde_json::Value::deserialize(from)?;
+    Ok(serde_json::from_value(hint).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_later_versions_write_is_read_as_far_as_it_is_known() {
+        let read = |text: &str| serde_json::from_str::<Event>(text).unwrap();
+        assert_eq!(read(r#"{"event":"moon","phase":"full"}"#), Event::Unknown);
+        let failed = |hint: &str| {
+            let Event::End(end) = read(&format!(
+                r#"{{"event":"end","ok":false,"exit_code":1,"error":{{"message":"m","hint":{hint},"advice":null}}}}"#
+            )) else {
+                panic!("another event")
+            };
+            end.error.unwrap().hint
+        };
+        assert_eq!(failed(r#"{"hint":"make-room"}"#), Some(Hint::MakeRoom));
+        assert_eq!((failed(r#"{"hint":"make-cheese"}"#), failed("null")), (None, None));
+    }
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Sandbox, Tree};
 
+mod events;
 mod locks;
 mod options;
 mod report;
