@@ -3,15 +3,15 @@
 
 use std::io;
 
-use crate::archive::open::Reader;
 use crate::error::{Context, Error, Result};
 use crate::fs::lock::{self, Mode};
 use crate::fs::{FileKind, Handle, StoreFile};
 use crate::name::Shown;
 use crate::observer::Run;
+use crate::restore::content::Room;
+use crate::restore::job::Job;
 use crate::restore::overwrite::{Source, write};
 use crate::restore::target::FileTarget;
-use crate::snapshot::manifest::Warnings;
 use crate::staging;
 use crate::time::Time;
 
@@ -41,19 +41,12 @@ enum State {
 
 impl FileTarget {
     /// Writes the file beside its place.
-    pub(super) fn prepare_beside(
-        &self,
-        source: &Source,
-        reader: &Reader,
-        no_owner: bool,
-        run: &Run,
-        warnings: &mut Warnings,
-    ) -> Result<Beside> {
+    pub(super) fn prepare_beside(&self, source: &Source, job: &Job) -> Result<Beside> {
         let parent = self.parent.duplicate().context("open", &self.path)?;
         let mtime = parent.stat().context("look at", &self.path)?.mtime;
         let (temporary, file) = self.create()?;
         let (name, path) = (self.name.clone(), self.path.clone());
-        let written = write(&file, false, source, &self.path, reader, no_owner, run, warnings);
+        let written = write(&file, Room::Empty(None), source, &self.path, job, job.run);
         let held = vec![file];
         let beside = Beside { parent, temporary, name, path, mtime, state: State::Written, held };
         // What failed first is what matters.

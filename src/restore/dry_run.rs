@@ -11,19 +11,19 @@ use crate::error::{Context, Result};
 use crate::fs::handle::{join, parent_and_name, path as as_path};
 use crate::fs::{Descent, FileKind, Handle, Stat, has_errno, space};
 use crate::report::{Change, ChangeKind};
+use crate::restore::job::Job;
 use crate::restore::pins::Pins;
 use crate::restore::survey::{is_asked_for, walk};
-use crate::restore::{Job, restored, target};
+use crate::restore::target;
 use crate::staging;
 use crate::volume::VolumeType;
 
 pub(super) fn changes(job: &Job) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
     let mut seen: Vec<HashSet<Vec<u8>>> = job.wanted.iter().map(|_| HashSet::new()).collect();
-    let targets: Vec<Vec<u8>> =
-        job.wanted.iter().map(|wanted| restored(wanted, job.options).target).collect();
+    let targets: Vec<&[u8]> = job.wanted.iter().map(|wanted| wanted.target.as_slice()).collect();
     let (mut roots, mut pins) = (Vec::new(), Vec::new());
-    for (wanted, target) in job.wanted.iter().zip(&targets) {
+    for (wanted, target) in job.wanted.iter().zip(targets.iter().copied()) {
         let root = open(target).context("open", target)?;
         pins.push(match (wanted.kind, &root) {
             (VolumeType::Dir, Some(root)) => {
@@ -38,10 +38,10 @@ pub(super) fn changes(job: &Job) -> Result<Vec<Change>> {
     }
     walk(job.reader, job.snapshot, job.wanted, |found| {
         let stays = pins[found.wanted].holds(found.path);
-        if stays || !is_asked_for(found.path, job.only.as_deref()) {
+        if stays || !is_asked_for(found.path, job.only) {
             return Ok(());
         }
-        let full = join(&targets[found.wanted], found.path);
+        let full = join(targets[found.wanted], found.path);
         let now = match &mut roots[found.wanted] {
             Some(root) => find(root, found.path).context("look at", &full)?,
             None => None,
@@ -57,8 +57,8 @@ pub(super) fn changes(job: &Job) -> Result<Vec<Change>> {
     if job.only.is_none() {
         for (at, wanted) in job.wanted.iter().enumerate() {
             if let (VolumeType::Dir, Some(root)) = (wanted.kind, &mut roots[at]) {
-                removals(root, &targets[at], &seen[at], &pins[at], &mut changes)
-                    .context("list", &targets[at])?;
+                removals(root, targets[at], &seen[at], &pins[at], &mut changes)
+                    .context("list", targets[at])?;
             }
         }
     }

@@ -11,16 +11,14 @@ use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
 use crate::archive::open::Reader;
 use crate::archive::walk::{Step, Walk};
-use crate::error::{Context, Error, Result, reason};
+use crate::error::{Context, Error, Result};
 use crate::fs::handle::{join, parent_and_name};
 use crate::fs::{Descent, FileKind, Handle, has_errno};
 use crate::name::Shown;
-use crate::observer::Run;
+use crate::restore::batch::{PerVolume, blame};
 use crate::restore::crew::{Crew, Left};
 use crate::restore::metadata::Metadata;
 use crate::restore::pins::Pins;
-use crate::restore::worker::Place;
-use crate::snapshot::manifest::Warnings;
 
 pub(super) const BAD_LINK: &str = "a link to anything but an earlier file of the same volume";
 
@@ -28,7 +26,7 @@ pub(super) const BAD_LINK: &str = "a link to anything but an earlier file of the
 const KEPT: usize = 1 << 10;
 
 /// Restores the members of one volume, in their order. Files are left to a [`Crew`].
-pub(super) struct Extractor<'a> {
+pub(super) struct Extractor {
     descent: Descent,
     /// Where the other name of the last hard link lies.
     originals: Descent,
@@ -36,7 +34,7 @@ pub(super) struct Extractor<'a> {
     open: Vec<Directory>,
     /// The path of the last of them; those of the others are what it begins with.
     path: Vec<u8>,
-    place: Arc<Place>,
+    volume: Arc<PerVolume>,
     no_owner: bool,
     /// What is there already and stays; empty when the directory is a fresh one.
     pins: Pins,
@@ -45,7 +43,6 @@ pub(super) struct Extractor<'a> {
     /// Of a damaged snapshot: directories are made and gone into in any order, and given their metadata in the end. These
     /// are the offsets of their members, and their paths.
     unordered: Option<Vec<(u64, Vec<u8>)>>,
-    run: &'a Run<'a>,
 }
 
 struct Directory {
@@ -61,27 +58,20 @@ struct Directory {
 /// A hard link's source, as a path inside the volume.
 pub(super) type LinkSource<'a> = Option<&'a [u8]>;
 
-impl<'a> Extractor<'a> {
+impl Extractor {
     /// Extracts below `root`, a directory that is empty but for `pins`.
-    pub(super) fn new(
-        root: &Handle,
-        volume: &[u8],
-        no_owner: bool,
-        pins: Pins,
-        run: &'a Run<'a>,
-    ) -> Result<Self> {
+    pub(super) fn new(root: &Handle, volume: &[u8], no_owner: bool, pins: Pins) -> Result<Self> {
         let descent = || root.duplicate().map(Descent::new).context("open", volume);
         Ok(Extractor {
             descent: descent()?,
             originals: descent()?,
             open: Vec::new(),
             path: Vec::new(),
-            place: Place::new(volume),
+            volume: PerVolume::new(volume),
             no_owner,
             pins,
             skipped: HashSet::new(),
             unordered: None,
-            run,
         })
     }
 
@@ -97,54 +87,52 @@ impl<'a> Extractor<'a> {
         member: &Head,
         link_source: LinkSource,
         crew: &mut Crew,
-        warnings: &mut Warnings,
     ) -> Result<()> {
-        self.run.cancel.check("the volumes are as they were")?;
         let reader = Arc::clone(crew.reader());
         let item = Item { path, member, reader: &reader };
         check_path(path).map_err(|reason| item.damaged(reason))?;
         let name = match self.unordered {
             Some(_) => self.make_parents(path)?,
-            None => self.go_to_parent(&item, crew, warnings)?,
+            None => self.go_to_parent(&item, crew)?,
         };
         if self.pins.holds(path) {
             let metadata = Metadata::of_head(member, true, || self.full(path))?;
-            return crew.file(&self.place, None, path, member, metadata, warnings);
+            return crew.file(&self.volume, None, path, member, metadata);
         }
         let made = match member.kind {
             Kind::Directory => self.directory(name, &item),
             Kind::File => {
                 let metadata = Metadata::of_head(member, self.no_owner, || self.full(path))?;
                 let here = self.descent.share();
-                let here = here.map_err(|error| failed("open", &self.place, path, error))?;
-                return crew.file(&self.place, Some(here), path, member, metadata, warnings);
+                let here = here.map_err(|error| failed("open", &self.volume, path, error))?;
+                return crew.file(&self.volume, Some(here), path, member, metadata);
             }
-            Kind::HardLink => self.hard_link(name, &item, link_source, crew, warnings),
+            Kind::HardLink => self.hard_link(name, &item, link_source, crew),
             Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
-                self.special(name, &item, crew, warnings)
+                self.special(name, &item, crew)
             }
             Kind::Other(flag) => {
                 Err(item.damaged(&format!("a member of type {flag:#04x}, which no volume has")))
             }
         };
         made.map_err(|error| blame(error, &reader, member.stored.start, member.name))?;
-        crew.made(&self.place, path, warnings)
+        crew.made(&self.volume, path)
     }
 
     /// Leaves all directories, the root last.
-    pub(super) fn finish(&mut self, crew: &mut Crew, warnings: &mut Warnings) -> Result<()> {
+    pub(super) fn finish(&mut self, crew: &mut Crew) -> Result<()> {
         while !self.open.is_empty() {
-            self.leave(crew, warnings)?;
+            self.leave(crew)?;
         }
         let Some(mut directories) = self.unordered.take() else { return Ok(()) };
-        crew.settle(warnings)?;
+        crew.settle()?;
         // What lies in a directory comes before it: its permissions may close it.
         directories.sort_by(|(_, a), (_, b)| b.cmp(a));
         for (start, path) in directories {
             let full = self.full(&path);
             let metadata = self.read_again(start, &full, crew)?;
             let handle = self.descent.go_to(&path).context("open", &full)?;
-            metadata.apply(handle, false, &full, &mut |reason| crew.warn(&full, &reason, warnings))?;
+            metadata.apply(handle, false, &full, &mut |reason| crew.warn(&full, &reason))?;
         }
         Ok(())
     }
@@ -158,12 +146,7 @@ impl<'a> Extractor<'a> {
     }
 
     /// Makes the directory that a member lies in the current one; returns the last name of its path.
-    fn go_to_parent<'p>(
-        &mut self,
-        item: &Item<'p>,
-        crew: &mut Crew,
-        warnings: &mut Warnings,
-    ) -> Result<&'p [u8]> {
+    fn go_to_parent<'p>(&mut self, item: &Item<'p>, crew: &mut Crew) -> Result<&'p [u8]> {
         let (parent, name) = parent_and_name(item.path);
         if item.path.is_empty() {
             return if self.open.is_empty() {
@@ -176,7 +159,7 @@ impl<'a> Extractor<'a> {
             if self.path[..here.length] == *parent {
                 return Ok(name);
             }
-            self.leave(crew, warnings)?;
+            self.leave(crew)?;
         }
         Err(item.damaged("a member that does not follow the directory that it lies in"))
     }
@@ -201,7 +184,7 @@ impl<'a> Extractor<'a> {
         Ok(name)
     }
 
-    fn leave(&mut self, crew: &mut Crew, warnings: &mut Warnings) -> Result<()> {
+    fn leave(&mut self, crew: &mut Crew) -> Result<()> {
         let Some(Directory { length, metadata, start, fresh }) = self.open.pop() else { return Ok(()) };
         self.path.truncate(length);
         let path = self.full(&self.path);
@@ -213,8 +196,8 @@ impl<'a> Extractor<'a> {
         };
         let handle = Arc::clone(self.descent.share().context("open", &path)?);
         self.descent.leave();
-        crew.leave(Left { handle, metadata, fresh, path }, warnings)?;
-        if is_heavy { crew.settle(warnings) } else { Ok(()) }
+        crew.leave(Left { handle, metadata, fresh, path })?;
+        if is_heavy { crew.settle() } else { Ok(()) }
     }
 
     fn directory(&mut self, name: &[u8], item: &Item) -> Result<()> {
@@ -252,27 +235,20 @@ impl<'a> Extractor<'a> {
         Ok(())
     }
 
-    fn hard_link(
-        &mut self,
-        name: &[u8],
-        item: &Item,
-        source: LinkSource,
-        crew: &mut Crew,
-        warnings: &mut Warnings,
-    ) -> Result<()> {
+    fn hard_link(&mut self, name: &[u8], item: &Item, source: LinkSource, crew: &mut Crew) -> Result<()> {
         let full = self.full(item.path);
         let source = source.filter(|source| !source.is_empty()).ok_or_else(|| item.damaged(BAD_LINK))?;
         check_path(source).map_err(|reason| item.damaged(reason))?;
         if self.skipped.contains(source) {
             self.skipped.insert(item.path.to_vec());
-            return crew.warn(&full, "left out, as the file that it is a further name of", warnings);
+            return crew.warn(&full, "left out, as the file that it is a further name of");
         }
         let (parent, original) = parent_and_name(source);
         let from = self.originals.go_to(parent).context("find the other name of", &full)?;
         let mut found = from.find(original).context("look at", &full)?;
         if found.is_none() {
             // It may be with a worker still.
-            crew.settle(warnings)?;
+            crew.settle()?;
             found = from.find(original).context("look at", &full)?;
         }
         if found.is_none_or(|found| found.kind == FileKind::Directory) || self.pins.holds(source) {
@@ -283,7 +259,7 @@ impl<'a> Extractor<'a> {
         here.make_hard_link(name, from, original).context("link", &full)
     }
 
-    fn special(&mut self, name: &[u8], item: &Item, crew: &mut Crew, warnings: &mut Warnings) -> Result<()> {
+    fn special(&mut self, name: &[u8], item: &Item, crew: &mut Crew) -> Result<()> {
         let (member, full) = (item.member, self.full(item.path));
         item.check()?;
         check_device(member).map_err(|reason| item.damaged(reason))?;
@@ -299,16 +275,16 @@ impl<'a> Extractor<'a> {
             Err(error) if has_errno(&error, &[Errno::EPERM]) && member.kind != Kind::Symlink => {
                 self.skipped.insert(item.path.to_vec());
                 let reason = "left out, because making it is not permitted (a device needs CAP_MKNOD)";
-                return crew.warn(&full, reason, warnings);
+                return crew.warn(&full, reason);
             }
             made => made.context("create", &full)?,
         }
         let node = here.node(name).context("open", &full)?;
-        metadata.apply(&node, true, &full, &mut |reason| crew.warn(&full, &reason, warnings))
+        metadata.apply(&node, true, &full, &mut |reason| crew.warn(&full, &reason))
     }
 
     fn full(&self, path: &[u8]) -> Vec<u8> {
-        join(&self.place.volume, path)
+        join(&self.volume.path, path)
     }
 }
 
@@ -330,23 +306,8 @@ impl Item<'_> {
     }
 }
 
-fn failed(action: &'static str, place: &Place, path: &[u8], source: std::io::Error) -> Error {
-    Error::Io { action, path: Shown::from(&join(&place.volume, path)), source }
-}
-
-/// A name that is there already, or one that leads through something that is no directory: in a directory that was
-/// empty before, that is the archive's fault. `start` and `name` are the member's.
-pub(super) fn blame(error: Error, reader: &Reader, start: u64, name: &[u8]) -> Error {
-    const ITS_FAULT: [Errno; 5] =
-        [Errno::EEXIST, Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP, Errno::ENAMETOOLONG];
-    match error {
-        Error::Io { source, .. } if has_errno(&source, &ITS_FAULT) => Error::Damaged {
-            archive: reader.name().clone(),
-            offset: start,
-            reason: format!("{} cannot be made: {}", Shown::from(name), reason(&source)),
-        },
-        other => other,
-    }
+fn failed(action: &'static str, volume: &PerVolume, path: &[u8], source: std::io::Error) -> Error {
+    Error::Io { action, path: Shown::from(&join(&volume.path, path)), source }
 }
 
 /// A path inside a volume may not lead anywhere else.

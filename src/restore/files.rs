@@ -1,11 +1,10 @@
 //! All file volumes of a restore: prepared, written, and put back when anything fails.
 
 use crate::error::{Error, Result};
-use crate::restore::Job;
 use crate::restore::beside::Beside;
+use crate::restore::job::Job;
 use crate::restore::overwrite::{Former, Source};
 use crate::restore::target::FileTarget;
-use crate::snapshot::manifest::Warnings;
 
 /// File volumes that can be written, and put back.
 #[derive(Debug, Default)]
@@ -20,19 +19,13 @@ enum Prepared {
 impl Files {
     /// Opens each file that is to be overwritten and reserves its space, and writes those that are made anew beside
     /// their places. When that fails for one, those before are put back.
-    pub(super) fn prepare(
-        job: &Job,
-        files: &[FileTarget],
-        sources: &[Source],
-        warnings: &mut Warnings,
-    ) -> Result<Self> {
+    pub(super) fn prepare(job: &Job, files: &[FileTarget], sources: &[Source]) -> Result<Self> {
         let mut prepared = Files::default();
         for (file, source) in files.iter().zip(sources) {
             let one = if file.former.is_some() {
                 file.prepare(source).map(Prepared::Over)
             } else {
-                let no_owner = job.options.no_owner;
-                file.prepare_beside(source, job.reader, no_owner, job.run, warnings).map(Prepared::Beside)
+                file.prepare_beside(source, job).map(Prepared::Beside)
             };
             match one {
                 Ok(one) => prepared.0.push(one),
@@ -43,12 +36,10 @@ impl Files {
     }
 
     /// Gives every file its new content. After an error they are to be put back.
-    pub(super) fn write(&mut self, job: &Job, sources: &[Source], warnings: &mut Warnings) -> Result<()> {
+    pub(super) fn write(&mut self, job: &Job, sources: &[Source]) -> Result<()> {
         for (prepared, source) in self.0.iter_mut().zip(sources) {
             match prepared {
-                Prepared::Over(former) => {
-                    former.overwrite(source, job.reader, job.options.no_owner, job.run, warnings)?;
-                }
+                Prepared::Over(former) => former.overwrite(source, job)?,
                 Prepared::Beside(beside) => beside.place()?,
             }
         }
@@ -71,13 +62,13 @@ impl Files {
     }
 
     /// Removes what is no longer needed, when all is written.
-    pub(super) fn finish(&self, job: &Job, warnings: &mut Warnings) -> Result<()> {
+    pub(super) fn finish(&self, job: &Job) -> Result<()> {
         let mut warned = Ok(());
         for prepared in &self.0 {
             if let Prepared::Beside(beside) = prepared
                 && let Some((path, reason)) = beside.finish()
             {
-                warned = warned.and(warnings.warn(job.run, path, reason));
+                warned = warned.and(job.warn(path, reason));
             }
         }
         warned

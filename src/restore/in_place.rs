@@ -7,52 +7,48 @@ use crate::error::{Context, Error, Result};
 use crate::fs::handle::join;
 use crate::fs::{FileKind, Handle, StoreFile, remove};
 use crate::observer::Phase;
-use crate::restore::Job;
 use crate::restore::extract::Extractor;
 use crate::restore::files::Files;
+use crate::restore::job::Job;
 use crate::restore::outline::Outline;
 use crate::restore::pass::{self, Destination};
 use crate::restore::swap::Stage;
-use crate::restore::target::{DirTarget, FileTarget};
-use crate::snapshot::manifest::Warnings;
+use crate::restore::target::DirTarget;
+use crate::restore::targets::Targets;
 use crate::staging::CLEARED;
 
-pub(super) fn restore(
-    job: &Job,
-    dirs: &[DirTarget],
-    files: &[FileTarget],
-    warnings: &mut Warnings,
-) -> Result<()> {
+pub(super) fn restore(job: &Job, targets: &Targets) -> Result<()> {
+    let Targets { dirs, files } = targets;
     let outlines = dirs.iter().map(|dir| {
         let outline = Outline::new(&dir.path, job.options.no_owner, dir.pins.clone());
         (dir.wanted, Destination::Outline(Box::new(outline)))
     });
-    let sources = pass::run(job, outlines, files, warnings)?;
+    let sources = pass::run(job, outlines, files)?;
 
     // A file that is overwritten must be known to be writable before anything is cleared. One that is made anew
     // harms nothing, and may lie in what is cleared.
     let early = job.options.into.is_none();
-    let mut prepared = if early { Files::prepare(job, files, &sources, warnings)? } else { Files::default() };
+    let mut prepared = if early { Files::prepare(job, files, &sources)? } else { Files::default() };
     let stages = make_stages(job, dirs).map_err(|error| prepared.put_back(error))?;
     let mut cleared = false;
-    fill(job, dirs, &stages, &mut cleared, warnings).map_err(|error| {
+    fill(job, dirs, &stages, &mut cleared).map_err(|error| {
         let error = prepared.put_back(error);
         if cleared { incomplete(error) } else { unmark(job, dirs, &stages, error) }
     })?;
     let written = (|| {
         if !early {
-            prepared = Files::prepare(job, files, &sources, warnings)?;
+            prepared = Files::prepare(job, files, &sources)?;
         }
-        prepared.write(job, &sources, warnings).map_err(|error| prepared.put_back(error))
+        prepared.write(job, &sources).map_err(|error| prepared.put_back(error))
     })();
-    written.map_err(|error| match dirs {
+    written.map_err(|error| match dirs.as_slice() {
         [] => error,
         _ => Error::Incomplete {
             what: Box::new(error),
             state: "the volumes that are directories are restored, those that are files are not".to_owned(),
         },
     })?;
-    prepared.finish(job, warnings)
+    prepared.finish(job)
 }
 
 fn incomplete(error: Error) -> Error {
@@ -89,26 +85,19 @@ fn make_stages(job: &Job, dirs: &[DirTarget]) -> Result<Vec<Stage>> {
 }
 
 /// `cleared` says afterwards whether anything is gone, or may have come.
-fn fill(
-    job: &Job,
-    dirs: &[DirTarget],
-    stages: &[Stage],
-    cleared: &mut bool,
-    warnings: &mut Warnings,
-) -> Result<()> {
+fn fill(job: &Job, dirs: &[DirTarget], stages: &[Stage], cleared: &mut bool) -> Result<()> {
     let mut destinations = Vec::new();
     for (dir, stage) in dirs.iter().zip(stages) {
         mark(stage).context("write the mark of a cleared volume in", &dir.path)?;
         // From here on there is nothing to put back.
         job.spare.release();
         clear(dir, stage, cleared)?;
-        let extractor =
-            Extractor::new(&dir.root, &dir.path, job.options.no_owner, dir.pins.clone(), job.run)?;
+        let extractor = Extractor::new(&dir.root, &dir.path, job.options.no_owner, dir.pins.clone())?;
         destinations.push((dir.wanted, Destination::Extract(Box::new(extractor))));
     }
     // A volume that was empty before is no longer as it was, either.
     *cleared = true;
-    pass::run(job, destinations, &[], warnings)?;
+    pass::run(job, destinations, &[])?;
     job.run.observer.begin(Phase::Syncing, None);
     for (dir, stage) in dirs.iter().zip(stages) {
         let mtime = dir.root.stat().context("look at", &dir.path)?.mtime;

@@ -6,15 +6,14 @@ use std::io;
 
 use crate::archive::content::Content;
 use crate::archive::member::{Member, MemberData};
-use crate::archive::open::Reader;
 use crate::error::{Context, Error, Hint, Result};
 use crate::fs::{FileKind, StoreFile};
 use crate::name::Shown;
 use crate::observer::Run;
 use crate::restore::content::{Room, write_content};
+use crate::restore::job::Job;
 use crate::restore::metadata::Metadata;
 use crate::restore::target::FileTarget;
-use crate::snapshot::manifest::Warnings;
 
 /// Files up to this size are put back after an error, in bytes.
 const KEPT: u64 = 64 << 20;
@@ -82,18 +81,11 @@ impl FileTarget {
 
 impl Former {
     /// Overwrites the file.
-    pub(super) fn overwrite(
-        &mut self,
-        source: &Source,
-        reader: &Reader,
-        no_owner: bool,
-        run: &Run,
-        warnings: &mut Warnings,
-    ) -> Result<()> {
+    pub(super) fn overwrite(&mut self, source: &Source, job: &Job) -> Result<()> {
         self.touched = true;
         // From here on a signal waits.
-        let run = Run { cancel: crate::observer::Cancel::default(), ..run.clone() };
-        write(&self.file, true, source, &self.path, reader, no_owner, &run, warnings)
+        let run = Run { cancel: crate::observer::Cancel::default(), ..job.run.clone() };
+        write(&self.file, Room::Taken, source, &self.path, job, &run)
     }
 
     /// Puts back what was there.
@@ -121,23 +113,20 @@ impl Former {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "what, where to, where from, how, and whom to tell")]
+/// Writes a file's content and metadata. `run` says when to stop.
 pub(super) fn write(
     file: &StoreFile,
-    over: bool,
+    room: Room,
     source: &Source,
     path: &[u8],
-    reader: &Reader,
-    no_owner: bool,
+    job: &Job,
     run: &Run,
-    warnings: &mut Warnings,
 ) -> Result<()> {
-    let metadata = Metadata::of_entry(&source.member.entry, no_owner, path)?;
-    let content = Content::new(reader, source.data());
-    let room = if over { Room::Taken } else { Room::Empty(None) };
-    write_content(file, room, reader, content, path, &mut vec![0; 1 << 20], run)?;
+    let metadata = Metadata::of_entry(&source.member.entry, job.options.no_owner, path)?;
+    let content = Content::new(job.reader, source.data());
+    write_content(file, room, job.reader, content, path, &mut vec![0; 1 << 20], run)?;
     // A new file may have inherited an ACL.
-    metadata.apply(file.handle(), false, path, &mut |reason| warnings.warn(run, path, reason))?;
+    metadata.apply(file.handle(), false, path, &mut |reason| job.warn(path, reason))?;
     file.handle().sync().context("sync", path)
 }
 

@@ -7,21 +7,20 @@ use crate::archive::content::Content;
 use crate::archive::entry::Kind;
 use crate::archive::walk::{Step, Walk};
 use crate::error::Result;
-use crate::restore::Job;
+use crate::restore::batch::PerVolume;
 use crate::restore::crew::{self, Crew};
 use crate::restore::extract::{Extractor, LinkSource};
+use crate::restore::job::Job;
 use crate::restore::metadata::Metadata;
 use crate::restore::outline::Outline;
 use crate::restore::overwrite::Source;
-use crate::restore::survey::{Found, is_asked_for, walk_on};
+use crate::restore::survey::{FoundMember, is_asked_for, walk_on};
 use crate::restore::target::FileTarget;
-use crate::restore::worker::Place;
-use crate::snapshot::manifest::Warnings;
 
 /// Where the members of one wanted volume go.
-pub(super) enum Destination<'a> {
+pub(super) enum Destination {
     /// Below a directory.
-    Extract(Box<Extractor<'a>>),
+    Extract(Box<Extractor>),
     /// They are read and checked, as a whole too.
     Outline(Box<Outline>),
     /// A file volume's one member is read and checked, and kept to be written later.
@@ -30,20 +29,19 @@ pub(super) enum Destination<'a> {
 
 /// Reads and checks every member, and hands it to its volume's destination: `dirs` has those of the volumes that are
 /// directories, each with which of the wanted volumes it is. Returns the members of `files`, in their order.
-pub(super) fn run<'a>(
+pub(super) fn run(
     job: &Job,
-    dirs: impl IntoIterator<Item = (usize, Destination<'a>)>,
+    dirs: impl IntoIterator<Item = (usize, Destination)>,
     files: &[FileTarget],
-    warnings: &mut Warnings,
 ) -> Result<Vec<Source>> {
     let mut destinations: Vec<Destination> = job.wanted.iter().map(|_| Destination::File(None)).collect();
     for (wanted, destination) in dirs {
         destinations[wanted] = destination;
     }
     std::thread::scope(|scope| {
-        let mut crew = Crew::start(scope, crew::workers(), job.reader, job.run);
-        let handed_out = hand_out(job, &mut destinations, &mut crew, warnings);
-        crew.finish(handed_out, warnings)
+        let mut crew = Crew::start(scope, crew::workers(), job);
+        let handed_out = hand_out(job, &mut destinations, &mut crew);
+        crew.finish(handed_out)
     })?;
     let sources = destinations.into_iter().map(|destination| match destination {
         Destination::Extract(_) | Destination::Outline(_) => None,
@@ -53,26 +51,21 @@ pub(super) fn run<'a>(
     Ok(files.iter().filter_map(|file| sources[file.wanted].take()).collect())
 }
 
-fn hand_out(
-    job: &Job,
-    destinations: &mut [Destination],
-    crew: &mut Crew,
-    warnings: &mut Warnings,
-) -> Result<()> {
-    let places: Vec<Arc<Place>> =
-        job.wanted.iter().map(|wanted| Place::new(wanted.path.as_bytes())).collect();
+fn hand_out(job: &Job, destinations: &mut [Destination], crew: &mut Crew) -> Result<()> {
+    let volumes: Vec<Arc<PerVolume>> =
+        job.wanted.iter().map(|wanted| PerVolume::new(wanted.path.as_bytes())).collect();
     // With `only`: sources outside it, and under which of their names they were restored.
     let mut restored_as: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
     let walk = Walk::with_data(Arc::clone(job.reader), job.snapshot.start, crew.chunks());
     walk_on(walk, job.reader, job.snapshot, job.wanted, |found| {
         job.run.cancel.check("the volumes are as they were")?;
-        if !is_asked_for(found.path, job.only.as_deref()) {
+        if !is_asked_for(found.path, job.only) {
             return Ok(());
         }
         let (path, member) = (found.path, found.member);
         match &mut destinations[found.wanted] {
             Destination::Extract(extractor) => {
-                return extract(job, extractor, &found, &mut restored_as, crew, warnings);
+                return extract(job, extractor, &found, &mut restored_as, crew);
             }
             Destination::Outline(outline) => {
                 let mut content = Content::new(job.reader, member.data());
@@ -87,18 +80,18 @@ fn hand_out(
                 *source = Some(Source { member, header });
             }
         }
-        crew.file(&places[found.wanted], None, path, member, Metadata::default(), warnings)
+        crew.file(&volumes[found.wanted], None, path, member, Metadata::default())
     })?;
     for destination in destinations {
         if let Destination::Extract(extractor) = destination {
-            extractor.finish(crew, warnings)?;
+            extractor.finish(crew)?;
         }
     }
     Ok(())
 }
 
 /// What a hard link is a further name of, if that lies in the same volume.
-fn link_source<'a>(job: &Job, found: &Found<'a>) -> LinkSource<'a> {
+fn link_source<'a>(job: &Job, found: &FoundMember<'a>) -> LinkSource<'a> {
     let place = job.snapshot.layout.locate(found.member.link)?;
     (place.volume == job.wanted[found.wanted].index).then_some(place.path)
 }
@@ -106,12 +99,11 @@ fn link_source<'a>(job: &Job, found: &Found<'a>) -> LinkSource<'a> {
 fn extract(
     job: &Job,
     extractor: &mut Extractor,
-    found: &Found,
+    found: &FoundMember,
     restored_as: &mut HashMap<Vec<u8>, Vec<u8>>,
     crew: &mut Crew,
-    warnings: &mut Warnings,
 ) -> Result<()> {
-    let Found { path, member, .. } = *found;
+    let FoundMember { path, member, .. } = *found;
     let mut source = link_source(job, found);
     if member.kind == Kind::HardLink
         && let Some(&original) = source.and_then(|source| job.survey.sources.get(source))
@@ -123,12 +115,12 @@ fn extract(
                 restored_as.insert(source_path, path.to_vec());
                 let mut walk = Walk::new(Arc::clone(job.reader), original);
                 return match walk.step()? {
-                    Step::Member(original) => extractor.member(path, &original, None, crew, warnings),
+                    Step::Member(original) => extractor.member(path, &original, None, crew),
                     Step::End(_) => Ok(()),
                 };
             }
             Some(first) => source = Some(first),
         }
     }
-    extractor.member(path, member, source, crew, warnings)
+    extractor.member(path, member, source, crew)
 }

@@ -2,41 +2,34 @@
 
 use crate::error::{Context, Error, Result};
 use crate::name::Shown;
-use crate::observer::{Phase, Run};
-use crate::restore::Job;
+use crate::observer::Phase;
 use crate::restore::extract::Extractor;
 use crate::restore::files::Files;
+use crate::restore::job::Job;
 use crate::restore::overwrite::Source;
 use crate::restore::pass::{self, Destination};
 use crate::restore::pins::Pins;
 use crate::restore::swap::{Plan, Stage, after_undo};
-use crate::restore::target::{DirTarget, FileTarget, Need, STAGED, check_space};
-use crate::snapshot::manifest::Warnings;
+use crate::restore::target::{DirTarget, FileTarget, STAGED, SpaceNeed, check_space};
+use crate::restore::targets::Targets;
 use crate::staging::{self, NEW};
 
-pub(super) fn restore(
-    job: &Job,
-    dirs: &[DirTarget],
-    files: &[FileTarget],
-    warnings: &mut Warnings,
-) -> Result<()> {
-    let needs: Vec<Need> = dirs.iter().map(|dir| need(job, dir)).collect();
+pub(super) fn restore(job: &Job, targets: &Targets) -> Result<()> {
+    let Targets { dirs, files } = targets;
+    let needs: Vec<SpaceNeed> = dirs.iter().map(|dir| need(job, dir)).collect();
     check_space(&needs, job.options.into.is_some())?;
     let mut stages = Vec::new();
-    let swapped = stage_and_swap(job, dirs, files, &mut stages, warnings);
+    let swapped = stage_and_swap(job, dirs, files, &mut stages);
     job.spare.release();
     match swapped {
-        Ok(files) => {
-            let finished = finish(job.run, &stages, warnings);
-            finished.and(files.finish(job, warnings))
-        }
+        Ok(files) => finish(&stages, &mut |path, reason| job.warn(path, reason)).and(files.finish(job)),
         Err(error) => Err(abandon(dirs, &stages, error)),
     }
 }
 
-fn need<'a>(job: &Job, target: &'a DirTarget) -> Need<'a> {
+fn need<'a>(job: &Job, target: &'a DirTarget) -> SpaceNeed<'a> {
     let volume = &job.survey.volumes[target.wanted];
-    Need { target, bytes: volume.bytes, inodes: volume.inodes }
+    SpaceNeed { target, bytes: volume.bytes, inodes: volume.inodes }
 }
 
 fn stage_and_swap(
@@ -44,17 +37,16 @@ fn stage_and_swap(
     dirs: &[DirTarget],
     files: &[FileTarget],
     stages: &mut Vec<Stage>,
-    warnings: &mut Warnings,
 ) -> Result<Files> {
-    let sources = extract(job, dirs, files, stages, warnings)?;
+    let sources = extract(job, dirs, files, stages)?;
     let mut plans = Vec::new();
     job.run.observer.begin(Phase::Syncing, None);
     for (dir, stage) in dirs.iter().zip(&*stages) {
-        plans.push(stage.plan(&dir.pins, job.only.as_deref(), job.options.no_owner)?);
+        plans.push(stage.plan(&dir.pins, job.only, job.options.no_owner)?);
         stage.root.sync_filesystem().context("sync", &dir.path)?;
     }
     job.run.cancel.check("the volumes are as they were")?;
-    swap(job, stages, &plans, files, &sources, warnings)
+    swap(job, stages, &plans, files, &sources)
 }
 
 /// Extracts every directory volume into its staging directory; returns the checked members of the file volumes.
@@ -63,21 +55,19 @@ fn extract(
     dirs: &[DirTarget],
     files: &[FileTarget],
     stages: &mut Vec<Stage>,
-    warnings: &mut Warnings,
 ) -> Result<Vec<Source>> {
     let mut destinations = Vec::new();
     for dir in dirs {
         let stage = dir.make_stage(&job.survey.volumes[dir.wanted].staging_names, &job.spare)?;
         let opened = stage.staging.directory(NEW).context("open the staging directory in", &dir.path);
         stages.push(stage);
-        let mut extractor =
-            Extractor::new(&opened?, &dir.path, job.options.no_owner, Pins::default(), job.run)?;
+        let mut extractor = Extractor::new(&opened?, &dir.path, job.options.no_owner, Pins::default())?;
         if !job.snapshot.gaps.is_empty() {
             extractor = extractor.with_gaps();
         }
         destinations.push((dir.wanted, Destination::Extract(Box::new(extractor))));
     }
-    pass::run(job, destinations, files, warnings)
+    pass::run(job, destinations, files)
 }
 
 /// Swaps the directories, then writes the files. On an error all of them are put back.
@@ -87,17 +77,16 @@ fn swap(
     plans: &[Plan],
     files: &[FileTarget],
     sources: &[Source],
-    warnings: &mut Warnings,
 ) -> Result<Files> {
-    let mut files = Files::prepare(job, files, sources, warnings)?;
+    let mut files = Files::prepare(job, files, sources)?;
     let mut marked = 0;
     let mut forward = || -> Result<()> {
         for (stage, plan) in stages.iter().zip(plans) {
             marked += 1;
             stage.mark(plan)?;
-            stage.swap(plan, &mut |path, reason| warnings.warn(job.run, path, reason))?;
+            stage.swap(plan, &mut |path, reason| job.warn(path, reason))?;
         }
-        files.write(job, sources, warnings)
+        files.write(job, sources)
     };
     let Err(error) = forward() else { return Ok(files) };
     job.spare.release();
@@ -113,7 +102,7 @@ fn swap(
 
 /// Everything is in its place: removes the marks, and then the former content. A mark that stays, or a warning that
 /// counts as an error, keeps no other volume from being completed.
-fn finish(run: &Run, stages: &[Stage], warnings: &mut Warnings) -> Result<()> {
+fn finish(stages: &[Stage], warn: &mut dyn FnMut(&[u8], String) -> Result<()>) -> Result<()> {
     let (mut complete, mut failed) = (Vec::new(), None);
     for stage in stages {
         let mtime = stage.root.stat().context("look at", &stage.volume);
@@ -130,7 +119,7 @@ fn finish(run: &Run, stages: &[Stage], warnings: &mut Warnings) -> Result<()> {
                 crate::error::chain(&error),
                 Shown::from(&stage.name)
             );
-            warned = warned.and(warnings.warn(run, &stage.volume, reason));
+            warned = warned.and(warn(&stage.volume, reason));
         }
     }
     let Some((stage, error)) = failed else { return warned };
@@ -164,6 +153,7 @@ fn abandon(dirs: &[DirTarget], stages: &[Stage], error: Error) -> Error {
 mod tests {
     use super::*;
     use crate::fs::{FileId, Handle};
+    use crate::observer::Run;
     use crate::restore::spare::Spare;
 
     /// What [`swap`] leaves in volumes that held the file `old`.
@@ -191,7 +181,8 @@ mod tests {
         let old = folders[0].path().join(".snapshotter-staging/old/old");
         stages[0].in_use = vec![FileId::of_path(&old).unwrap()];
         let run = Run { strict: true, ..Run::default() };
-        let error = finish(&run, &stages, &mut Warnings::default()).unwrap_err().to_string();
+        let error =
+            finish(&stages, &mut |path, reason| run.warn(path, reason).map(drop)).unwrap_err().to_string();
         assert!(error.contains(folders[0].path().to_str().unwrap()), "{error}");
         assert!(old.exists());
         for complete in &folders[1..] {
@@ -206,7 +197,8 @@ mod tests {
         let stages = swapped(&folders);
         let second = folders[1].path().join(".snapshotter-staging");
         std::fs::rename(second.join("swapping"), second.join("away")).unwrap();
-        let error = finish(&run, &stages, &mut Warnings::default()).unwrap_err().to_string();
+        let error =
+            finish(&stages, &mut |path, reason| run.warn(path, reason).map(drop)).unwrap_err().to_string();
         assert!(error.contains(folders[1].path().to_str().unwrap()), "{error}");
         assert!(second.join("old/old").exists(), "the only copy");
         for complete in [&folders[0], &folders[2]] {

@@ -12,11 +12,8 @@ use crate::archive::walk::{Step, Walk};
 use crate::error::{Error, Hint, Result};
 use crate::fs::handle::join;
 use crate::name::Shown;
-use crate::restore::Job;
 use crate::restore::extract::check_path;
 use crate::restore::pins::is_below;
-use crate::restore::swap::in_the_way;
-use crate::restore::target::DirTarget;
 use crate::restore::wanted::Wanted;
 use crate::snapshot::salvage::step_over;
 use crate::snapshot::{Snapshot, VOLUMES_DATA, under};
@@ -24,7 +21,7 @@ use crate::staging;
 
 /// Numbers of one wanted volume.
 #[derive(Debug, Default)]
-pub(super) struct Volume {
+pub(super) struct VolumeSurvey {
     entries: u64,
     size: u64,
     /// Of stored data, in whole blocks.
@@ -37,13 +34,13 @@ pub(super) struct Volume {
 
 #[derive(Debug)]
 pub(super) struct Survey {
-    pub(super) volumes: Vec<Volume>,
+    pub(super) volumes: Vec<VolumeSurvey>,
     /// With `only`: the offsets of members outside it whose further names lie inside, by their paths.
     pub(super) sources: HashMap<Vec<u8>, u64>,
 }
 
 /// A member that is to be restored.
-pub(super) struct Found<'a> {
+pub(super) struct FoundMember<'a> {
     /// Which of the wanted volumes it belongs to.
     pub(super) wanted: usize,
     /// The path inside that volume.
@@ -56,7 +53,7 @@ pub(super) fn walk(
     reader: &Arc<Reader>,
     snapshot: &Snapshot,
     wanted: &[Wanted],
-    each: impl FnMut(Found) -> Result<()>,
+    each: impl FnMut(FoundMember) -> Result<()>,
 ) -> Result<()> {
     walk_on(Walk::new(Arc::clone(reader), snapshot.start), reader, snapshot, wanted, each)
 }
@@ -67,7 +64,7 @@ pub(super) fn walk_on(
     reader: &Arc<Reader>,
     snapshot: &Snapshot,
     wanted: &[Wanted],
-    mut each: impl FnMut(Found) -> Result<()>,
+    mut each: impl FnMut(FoundMember) -> Result<()>,
 ) -> Result<()> {
     let mut places = vec![None; snapshot.volumes.len()];
     for (at, wanted) in wanted.iter().enumerate().rev() {
@@ -97,7 +94,7 @@ pub(super) fn walk_on(
         };
         if let Some(wanted) = places[place.volume] {
             check_path(place.path).map_err(|reason| member.data().damaged(reader, reason))?;
-            each(Found { wanted, path: place.path, member: &member })?;
+            each(FoundMember { wanted, path: place.path, member: &member })?;
         }
     }
 }
@@ -118,7 +115,7 @@ impl Survey {
         wanted: &[Wanted],
         only: Option<&[u8]>,
     ) -> Result<Self> {
-        let mut volumes: Vec<Volume> = wanted.iter().map(|_| Volume::default()).collect();
+        let mut volumes: Vec<VolumeSurvey> = wanted.iter().map(|_| VolumeSurvey::default()).collect();
         let mut roots = vec![false; wanted.len()];
         let mut found_only = only.is_none();
         let mut sources = HashMap::new();
@@ -181,41 +178,6 @@ impl Survey {
         Ok(Survey { volumes, sources })
     }
 
-    /// Fails when the snapshot has something else where a directory must stay, or files below what stays.
-    pub(super) fn check_pins(job: &Job, dirs: &[DirTarget]) -> Result<()> {
-        if dirs.iter().all(|dir| dir.pins.is_empty()) {
-            return Ok(());
-        }
-        walk(job.reader, job.snapshot, job.wanted, |found| {
-            let Some(dir) = dirs.iter().find(|dir| dir.wanted == found.wanted) else { return Ok(()) };
-            let full = join(&dir.path, found.path);
-            if let Some(pin) = dir.pins.above(found.path) {
-                let pin = Shown::from(&join(&dir.path, pin));
-                let reason = format!(
-                    "it lies in {pin}, which is a mount now, or the filesystem's own, and is not gone into"
-                );
-                let error = Error::Volume { action: "restore", volume: Shown::from(&full), reason };
-                return Err(error.with_hint(Hint::Unmount));
-            }
-            let kind = found.member.kind;
-            if dir.pins.leads(found.path) && kind != Kind::Directory {
-                return Err(in_the_way(&full));
-            }
-            if dir.pins.holds(found.path) {
-                let now = dir.kind_of(found.path)?;
-                let same = match now {
-                    Some(crate::fs::FileKind::Directory) => kind == Kind::Directory,
-                    Some(_) => kind == Kind::File,
-                    None => true,
-                };
-                if !same {
-                    return Err(in_the_way(&full));
-                }
-            }
-            Ok(())
-        })
-    }
-
     pub(super) fn bytes(&self) -> u64 {
         self.total(|volume| volume.bytes)
     }
@@ -233,12 +195,12 @@ impl Survey {
     }
 
     /// Sizes are what headers claim, and may be beyond all bounds.
-    fn total(&self, of: impl Fn(&Volume) -> u64) -> u64 {
+    fn total(&self, of: impl Fn(&VolumeSurvey) -> u64) -> u64 {
         self.volumes.iter().map(of).fold(0, u64::saturating_add)
     }
 }
 
-impl Volume {
+impl VolumeSurvey {
     fn count(&mut self, path: &[u8], member: &Head) {
         self.entries += 1;
         self.count_file(member);

@@ -1,14 +1,13 @@
 //! Where a volume is restored to: opened, locked, and cleaned of what an interrupted run has left.
 
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use crate::error::{Context, Error, Hint, Result};
 use crate::fs::handle::{join, parent_and_name};
-use crate::fs::{Descent, FileId, FileKind, Handle, StoreFile, has_errno, space};
+use crate::fs::{Descent, FileId, FileKind, Handle, StoreFile, space};
 use crate::name::Shown;
 use crate::observer::Run;
+use crate::restore::below::Below;
 use crate::restore::pins::Pins;
 use crate::restore::spare::Spare;
 use crate::restore::swap::Stage;
@@ -187,14 +186,14 @@ impl DirTarget {
 }
 
 /// What is needed of one filesystem.
-pub(super) struct Need<'a> {
+pub(super) struct SpaceNeed<'a> {
     pub(super) target: &'a DirTarget,
     pub(super) bytes: u64,
     pub(super) inodes: u64,
 }
 
 /// Fails when the filesystems cannot hold a second copy, or a first one below a directory (`into`).
-pub(super) fn check_space(needs: &[Need], into: bool) -> Result<()> {
+pub(super) fn check_space(needs: &[SpaceNeed], into: bool) -> Result<()> {
     let mut seen = Vec::new();
     for need in needs {
         let look = || Ok::<_, io::Error>((need.target.root.stat()?.id.dev, space::space(&need.target.root)?));
@@ -202,7 +201,7 @@ pub(super) fn check_space(needs: &[Need], into: bool) -> Result<()> {
         let mut bytes = need.bytes;
         let mut inodes = need.inodes;
         for (_, earlier) in seen.iter().filter(|(other, _)| *other == dev) {
-            let earlier: &&Need = earlier;
+            let earlier: &&SpaceNeed = earlier;
             bytes = bytes.saturating_add(earlier.bytes);
             inodes = inodes.saturating_add(earlier.inodes);
         }
@@ -220,79 +219,6 @@ pub(super) fn check_space(needs: &[Need], into: bool) -> Result<()> {
         seen.push((dev, need));
     }
     Ok(())
-}
-
-/// Below which directory volumes are restored, and what was made for that.
-#[derive(Debug)]
-pub(super) struct Into {
-    path: Vec<u8>,
-    base: Handle,
-    /// Directories that were made, in which one, and what time that had.
-    made: Vec<(Handle, Vec<u8>, Time)>,
-}
-
-impl Into {
-    /// Opens `path`, made with its parents where it is missing.
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let absolute = std::path::absolute(path).context("find", path)?;
-        // What is there may be reached through symbolic links; what is missing is made by handle.
-        let mut existing = absolute.as_path();
-        while !existing.try_exists().context("look at", existing)? {
-            existing = existing.parent().unwrap_or(Path::new("/"));
-        }
-        let missing = absolute.strip_prefix(existing).unwrap_or(Path::new("")).to_owned();
-        let real = std::fs::canonicalize(existing).context("open", existing)?;
-        let base = Handle::open_directory(&real).context("restore below", path)?;
-        let mut into = Into { path: path.as_os_str().as_bytes().to_vec(), base, made: Vec::new() };
-        match into.directory(missing.as_os_str().as_bytes()) {
-            Ok(base) => into.base = base,
-            Err(error) => {
-                into.remove_made();
-                return Err(error);
-            }
-        }
-        Ok(into)
-    }
-
-    /// The directory at `relative` below, made where it is missing.
-    pub(super) fn directory(&mut self, relative: &[u8]) -> Result<Handle> {
-        let full = self.full(relative);
-        let mut handle = self.base.duplicate().context("open", &full)?;
-        for name in relative.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
-            let mtime = handle.stat().context("look at", &full)?.mtime;
-            match handle.make_directory(name, 0o755) {
-                Ok(()) => {
-                    let parent = handle.duplicate().context("open", &full)?;
-                    self.made.push((parent, name.to_vec(), mtime));
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error).context("create", &full),
-            }
-            handle = handle.directory(name).map_err(|source| {
-                let path = Shown::from(&full);
-                if has_errno(&source, &[nix::errno::Errno::ELOOP, nix::errno::Errno::ENOTDIR]) {
-                    let error = Error::Io { action: "restore to", path, source };
-                    return error.with_hint(Hint::NameAnotherDirectory);
-                }
-                Error::Io { action: "open", path, source }
-            })?;
-        }
-        Ok(handle)
-    }
-
-    pub(super) fn full(&self, relative: &[u8]) -> Vec<u8> {
-        join(&self.path, relative)
-    }
-
-    /// Removes the directories that were made and are empty, after a failure.
-    pub(super) fn remove_made(&mut self) {
-        for (parent, name, mtime) in self.made.drain(..).rev() {
-            // One that is not empty is needed.
-            if parent.remove_directory(&name).is_ok() {
-                let _ = parent.set_mtime(mtime);
-            }
-        }
-    }
 }
 
 /// The paths of the snapshot's other volumes that lie inside the one at `path`, relative to it. Those that are not
@@ -337,10 +263,10 @@ impl FileTarget {
     }
 
     /// The file volume at `relative` below another directory.
-    pub(super) fn open_into(wanted: usize, into: &mut Into, relative: &[u8]) -> Result<Self> {
+    pub(super) fn open_below(wanted: usize, below: &mut Below, relative: &[u8]) -> Result<Self> {
         let (parent, name) = parent_and_name(relative);
-        let path = into.full(relative);
-        let parent = into.directory(parent)?;
+        let path = below.full(relative);
+        let parent = below.directory(parent)?;
         if parent.find(name).context("look at", &path)?.is_some_and(|stat| stat.kind == FileKind::Directory) {
             let reason = "Is a directory, and the snapshot has a file there".to_owned();
             let error = Error::Volume { action: "restore to", volume: Shown::from(&path), reason };

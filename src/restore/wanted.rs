@@ -1,126 +1,46 @@
-//! Which snapshot is restored, and which of its volumes.
+//! Which volumes of a snapshot are restored, and where to.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use crate::archive::open::Reader;
 use crate::config::{Config, Volume};
 use crate::error::{Error, Hint, Result};
 use crate::name::Shown;
-use crate::restore::RestoreOptions;
 use crate::restore::extract::check_path;
-use crate::snapshot::catalog::Catalog;
-use crate::snapshot::go;
-use crate::snapshot::salvage::{Remnant, Salvage};
-use crate::snapshot::{Snapshot, select};
+use crate::restore::options::RestoreOptions;
+use crate::snapshot::Snapshot;
 use crate::volume::{self, VolumeType};
 
 /// A volume that is to be restored.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) path: String,
+    /// Where it is restored to.
+    pub(super) target: Vec<u8>,
     /// Which of the snapshot's volumes.
     pub(super) index: usize,
     pub(super) kind: VolumeType,
 }
 
-/// The snapshot that is asked for, or the newest under the configured prefix.
-pub(super) fn choose<'a>(
-    reader: &Reader,
-    catalog: &'a Catalog,
-    config: &Config,
-    options: &RestoreOptions,
-) -> Result<&'a Snapshot> {
-    let Some(id) = &options.snapshot else {
-        if !options.skip_damaged {
-            catalog.require_sound(reader).map_err(|damaged| damaged.with_hint(Hint::NameSnapshot))?;
-        }
-        return known(reader, select::newest(catalog, reader.name(), &config.prefix)?);
-    };
-    let snapshot = select::by_id(catalog, reader.name(), id).or_else(|none| {
-        // It may lie behind the damage.
-        if !options.skip_damaged {
-            catalog.require_sound(reader).map_err(|damaged| damaged.with_hint(Hint::SkipDamagedToFind))?;
-        }
-        Err(none)
-    })?;
-    if snapshot.prefix != config.prefix {
-        let error = Error::NoSnapshot(format!(
-            "snapshot {} in {} has the prefix \"{}\", and the configuration has \"{}\"",
-            snapshot.id,
-            reader.name(),
-            Shown::from(snapshot.prefix.as_str()),
-            Shown::from(config.prefix.as_str())
-        ));
-        return Err(error.with_hint(Hint::NamePrefix));
-    }
-    known(reader, snapshot)
-}
-
-/// Refuses what a later program wrote: without all that it says of the snapshot, what is restored would not be it.
-fn known<'a>(reader: &Reader, snapshot: &'a Snapshot) -> Result<&'a Snapshot> {
-    match &snapshot.refused {
-        None => Ok(snapshot),
-        Some(reason) => Err(Error::NoSnapshot(format!(
-            "this program cannot restore snapshot {} in {}: {reason}",
-            snapshot.id,
-            reader.name()
-        ))),
-    }
-}
-
-/// The same where snapshots may be damaged: what is left of it.
-pub(super) fn choose_damaged(
-    reader: &Arc<Reader>,
-    salvage: &mut Salvage,
-    config: &Config,
-    options: &RestoreOptions,
-) -> Result<Remnant> {
-    let paths: Vec<&str> = config.volumes.iter().map(Volume::path).collect();
-    for remnant in &mut salvage.remnants {
-        if remnant.snapshot.is_go() && !remnant.counted {
-            go::name_volumes(&mut remnant.snapshot, &paths);
-        } else if remnant.snapshot.volumes.is_empty() && remnant.is_under(&config.prefix) {
-            remnant.set_volumes(reader, &config.prefix, &paths)?;
-        }
-    }
-    // What may be none is only restored when it is named.
-    let may_be_meant = |remnant: &&Remnant| options.snapshot.is_some() || !remnant.doubtful;
-    let remnants = &salvage.remnants;
-    let snapshots = remnants.iter().filter(may_be_meant).map(|remnant| remnant.snapshot.clone()).collect();
-    let catalog = Catalog { snapshots, ..Catalog::default() };
-    if catalog.snapshots.is_empty() && !salvage.gaps.is_empty() {
-        let none = format!("{} is damaged, and no snapshot is left in it", reader.name());
-        return Err(match remnants.last() {
-            Some(doubtful) => {
-                Error::NoSnapshot(none).with_hint(Hint::NameDoubtful { id: doubtful.snapshot.id.clone() })
-            }
-            None => Error::NoSnapshot(format!("{none}: `tar` may still bring back parts of it")),
-        });
-    }
-    let start = choose(reader, &catalog, config, options)?.start;
-    let chosen = remnants.iter().find(|remnant| remnant.snapshot.start == start);
-    match chosen {
-        Some(chosen) if !chosen.snapshot.volumes.is_empty() => Ok(chosen.clone()),
-        chosen => {
-            let first =
-                chosen.and_then(|chosen| chosen.first_name()).map(|name| Shown::from(name).to_string());
-            let is_whole = |other: &&Remnant| other.is_whole() && other.snapshot.prefix == config.prefix;
-            let whole = remnants.iter().rev().find(is_whole).map(|other| other.snapshot.id.clone());
-            let name = reader.name();
-            let error = Error::NoSnapshot(format!(
-                "the files that list the volumes of snapshot @{start} in {name} are damaged or cut off"
-            ));
-            Err(error.with_hint(Hint::NameVolumes { first, whole }))
-        }
-    }
-}
-
-/// The configured volumes as the snapshot has them; without any, all that it has.
+/// The configured volumes as the snapshot has them; without any, all that it has. With the option `path`, the one volume
+/// that it lies in, and the path inside that.
 pub(super) fn want(
     config: &Config,
+    options: &RestoreOptions,
+    snapshot: &Snapshot,
+    kinds: Option<&[VolumeType]>,
+    archive: &Shown,
+) -> Result<(Vec<Wanted>, Option<Vec<u8>>)> {
+    let mut wanted = volumes(config, options, snapshot, kinds, archive)?;
+    let only = options.path.as_deref().map(|path| narrow(path, &mut wanted, snapshot)).transpose()?;
+    // The volume itself is all of it.
+    Ok((wanted, only.filter(|only| !only.is_empty())))
+}
+
+fn volumes(
+    config: &Config,
+    options: &RestoreOptions,
     snapshot: &Snapshot,
     kinds: Option<&[VolumeType]>,
     archive: &Shown,
@@ -160,7 +80,11 @@ pub(super) fn want(
             volume: Shown::from(path),
             reason: format!("the archive has {reason} for it"),
         })?;
-        wanted.push(Wanted { path: path.to_owned(), index, kind });
+        let target = match &options.into {
+            Some(into) => into.join(volume::id(path)).into_os_string().into_vec(),
+            None => path.as_bytes().to_vec(),
+        };
+        wanted.push(Wanted { path: path.to_owned(), target, index, kind });
     }
     check_nesting(&wanted)?;
     Ok(wanted)
@@ -192,7 +116,7 @@ fn check_nesting(wanted: &[Wanted]) -> Result<()> {
 }
 
 /// Leaves only the volume that `path` lies in, and returns the path inside it.
-pub(super) fn narrow(path: &OsStr, wanted: &mut Vec<Wanted>, snapshot: &Snapshot) -> Result<Vec<u8>> {
+fn narrow(path: &OsStr, wanted: &mut Vec<Wanted>, snapshot: &Snapshot) -> Result<Vec<u8>> {
     let path = path.as_bytes();
     let parts: Vec<&[u8]> =
         path.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();

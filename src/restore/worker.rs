@@ -1,71 +1,20 @@
 //! What one worker does with one file: reads, checks, writes, and gives it its metadata.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::archive::content::{BAD_CHECKSUM, BAD_PADDING, Content};
-use crate::archive::decode::Head;
-use crate::archive::member::{MemberData, Stored};
+use crate::archive::member::MemberData;
 use crate::archive::open::Reader;
 use crate::error::{Context, Result};
-use crate::fs::clone::DevicePair;
 use crate::fs::handle::{join, parent_and_name};
 use crate::fs::{Handle, StoreFile};
-use crate::observer::Run;
+use crate::observer::{Run, Warning};
+use crate::restore::batch::{Batch, Outcome, PerVolume, Task, blame};
 use crate::restore::content::{Means, Room, is_worth_cloning, matches, write_content};
-use crate::restore::crew::{Batch, Outcome};
-use crate::restore::extract::blame;
-use crate::restore::metadata::{Creator, Metadata};
 use crate::restore::parts::Idle;
 
 /// How much of a large file is read at once, in bytes: what fits a processor's cache.
 const PART: usize = 256 << 10;
-
-/// Where the members of one volume go.
-#[derive(Debug)]
-pub(super) struct Place {
-    /// The volume's path, for messages.
-    pub(super) volume: Vec<u8>,
-    pub(super) creator: Creator,
-    /// The archive's filesystem and the volume's.
-    pub(super) pair: DevicePair,
-}
-
-impl Place {
-    pub(super) fn new(volume: &[u8]) -> Arc<Self> {
-        let (volume, creator) = (volume.to_vec(), Creator::this_process());
-        Arc::new(Place { volume, creator, pair: DevicePair::default() })
-    }
-}
-
-/// One file.
-#[derive(Debug)]
-pub(super) struct Task {
-    place: Arc<Place>,
-    /// Where it is to be made; `None` when it is only to be checked.
-    directory: Option<Arc<Handle>>,
-    /// Its name in the archive and its path in the volume, in the batch's names.
-    name: Range<usize>,
-    path: Range<usize>,
-    /// Where its header blocks begin in the batch's chunk.
-    at: usize,
-    stored: Stored,
-    metadata: Metadata,
-}
-
-impl Task {
-    pub(super) fn new(
-        place: Arc<Place>,
-        directory: Option<Arc<Handle>>,
-        head: &Head,
-        at: usize,
-        name: Range<usize>,
-        path: Range<usize>,
-        metadata: Metadata,
-    ) -> Self {
-        Task { place, directory, name, path, at, stored: head.stored, metadata }
-    }
-}
 
 /// What a worker keeps from file to file.
 pub(super) struct Worker<'r> {
@@ -82,16 +31,14 @@ impl<'r> Worker<'r> {
     }
 
     /// Does a batch, up to its first error.
-    pub(super) fn run(&mut self, batch: &Batch, outcome: &mut Outcome) {
-        for task in &batch.tasks {
-            if let Err(error) = self.file(task, batch, outcome) {
-                outcome.error = Some(error);
-                return;
-            }
-        }
+    pub(super) fn run(&mut self, mut batch: Batch) -> Outcome {
+        let mut warnings = Vec::new();
+        let done = batch.tasks.iter().try_for_each(|task| self.file(task, &batch, &mut warnings));
+        batch.release();
+        Outcome { batch, warnings, error: done.err() }
     }
 
-    fn file(&mut self, task: &Task, batch: &Batch, outcome: &mut Outcome) -> Result<()> {
+    fn file(&mut self, task: &Task, batch: &Batch, warnings: &mut Vec<Warning>) -> Result<()> {
         self.run.cancel.check("the volumes are as they were")?;
         let name = &batch.names[task.name.clone()];
         let data = MemberData::within(batch.chunk.bytes(), task.at, name, task.stored);
@@ -99,7 +46,7 @@ impl<'r> Worker<'r> {
         let Some(directory) = &task.directory else {
             return self.check(data);
         };
-        let made = self.make(task, directory, path, data, outcome);
+        let made = self.make(task, directory, path, data, warnings);
         made.map_err(|error| blame(error, &self.reader, task.stored.start, name))
     }
 
@@ -109,9 +56,9 @@ impl<'r> Worker<'r> {
         directory: &Handle,
         path: &[u8],
         data: MemberData,
-        outcome: &mut Outcome,
+        warnings: &mut Vec<Warning>,
     ) -> Result<()> {
-        let Place { volume, creator, pair } = &*task.place;
+        let PerVolume { path: volume, creator, pair } = &*task.volume;
         let full = || join(volume, path);
         let (_, name) = parent_and_name(path);
         let mode = task.metadata.first_mode(creator);
@@ -139,7 +86,7 @@ impl<'r> Worker<'r> {
             }
         }
         task.metadata.apply_to_new(file.handle(), creator, mode, &full, &mut |reason| {
-            outcome.warnings.push((full(), reason));
+            warnings.push(Warning { path: full(), reason });
             Ok(())
         })
     }

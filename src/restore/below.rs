@@ -1,0 +1,85 @@
+//! Restoring below another directory, which is made where it is missing.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::error::{Context, Error, Hint, Result};
+use crate::fs::Handle;
+use crate::fs::handle::join;
+use crate::fs::has_errno;
+use crate::name::Shown;
+use crate::time::Time;
+
+/// The directory that volumes are restored below, and what was made for that.
+#[derive(Debug)]
+pub(super) struct Below {
+    path: Vec<u8>,
+    base: Handle,
+    /// Directories that were made, in which one, and what time that had.
+    made: Vec<(Handle, Vec<u8>, Time)>,
+}
+
+impl Below {
+    /// Opens `path`, made with its parents where it is missing.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let absolute = std::path::absolute(path).context("find", path)?;
+        // What is there may be reached through symbolic links; what is missing is made by handle.
+        let mut existing = absolute.as_path();
+        while !existing.try_exists().context("look at", existing)? {
+            existing = existing.parent().unwrap_or(Path::new("/"));
+        }
+        let missing = absolute.strip_prefix(existing).unwrap_or(Path::new("")).to_owned();
+        let real = std::fs::canonicalize(existing).context("open", existing)?;
+        let base = Handle::open_directory(&real).context("restore below", path)?;
+        let mut below = Below { path: path.as_os_str().as_bytes().to_vec(), base, made: Vec::new() };
+        match below.directory(missing.as_os_str().as_bytes()) {
+            Ok(base) => below.base = base,
+            Err(error) => {
+                below.remove_made();
+                return Err(error);
+            }
+        }
+        Ok(below)
+    }
+
+    /// The directory at `relative` below, made where it is missing.
+    pub(super) fn directory(&mut self, relative: &[u8]) -> Result<Handle> {
+        let full = self.full(relative);
+        let mut handle = self.base.duplicate().context("open", &full)?;
+        for name in relative.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            let mtime = handle.stat().context("look at", &full)?.mtime;
+            match handle.make_directory(name, 0o755) {
+                Ok(()) => {
+                    let parent = handle.duplicate().context("open", &full)?;
+                    self.made.push((parent, name.to_vec(), mtime));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).context("create", &full),
+            }
+            handle = handle.directory(name).map_err(|source| {
+                let path = Shown::from(&full);
+                if has_errno(&source, &[nix::errno::Errno::ELOOP, nix::errno::Errno::ENOTDIR]) {
+                    let error = Error::Io { action: "restore to", path, source };
+                    return error.with_hint(Hint::NameAnotherDirectory);
+                }
+                Error::Io { action: "open", path, source }
+            })?;
+        }
+        Ok(handle)
+    }
+
+    pub(super) fn full(&self, relative: &[u8]) -> Vec<u8> {
+        join(&self.path, relative)
+    }
+
+    /// Removes the directories that were made and are empty, after a failure.
+    pub(super) fn remove_made(&mut self) {
+        for (parent, name, mtime) in self.made.drain(..).rev() {
+            // One that is not empty is needed.
+            if parent.remove_directory(&name).is_ok() {
+                let _ = parent.set_mtime(mtime);
+            }
+        }
+    }
+}

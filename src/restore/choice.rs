@@ -1,0 +1,196 @@
+//! What is restored: which snapshot, sound or what is left of a damaged one, and what of it.
+
+use std::sync::Arc;
+
+use crate::archive::open::Reader;
+use crate::config::{Config, Volume};
+use crate::error::{Error, Hint, Result};
+use crate::name::Shown;
+use crate::observer::Run;
+use crate::report::{LeftOut, Skipped};
+use crate::restore::options::RestoreOptions;
+use crate::restore::sift::{self, Sifted};
+use crate::restore::survey::Survey;
+use crate::restore::target::holds_something;
+use crate::restore::wanted::{Wanted, want};
+use crate::snapshot::catalog::{self, Catalog};
+use crate::snapshot::salvage::{self, Remnant, Salvage};
+use crate::snapshot::{Snapshot, go, select};
+
+/// What was chosen, and how much it is.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub(super) reader: Arc<Reader>,
+    /// With gaps where members of it are damaged.
+    pub(super) snapshot: Snapshot,
+    pub(super) wanted: Vec<Wanted>,
+    /// The one path inside the one wanted volume that is to be restored.
+    pub(super) only: Option<Vec<u8>>,
+    pub(super) survey: Survey,
+    /// Of what may be damaged: what is left out.
+    pub(super) skipped: Option<Skipped>,
+}
+
+impl Choice {
+    /// Chooses what `options` ask for.
+    pub(super) fn make(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Self> {
+        if options.skip_damaged {
+            Self::salvaged(config, options, run)
+        } else {
+            Self::sound(config, options, run)
+        }
+    }
+
+    fn sound(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Self> {
+        let kinds = if options.into.is_none() { Some(config.check_volumes()?) } else { None };
+        let (reader, catalog) = catalog::open(&options.archive, options.lock_timeout, run)?;
+        require_sound(&reader, &catalog, options)?;
+        let snapshot = choose(&reader, &catalog, config, options)?.clone();
+        let (wanted, only) = want(config, options, &snapshot, kinds.as_deref(), reader.name())?;
+        let survey = Survey::read(&reader, &snapshot, &wanted, only.as_deref())?;
+        Ok(Choice { reader, snapshot, wanted, only, survey, skipped: None })
+    }
+
+    fn salvaged(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Self> {
+        let (reader, _, mut salvage) = salvage::open(&options.archive, options.lock_timeout, run)?;
+        let reader = reader.with_any_padding()?;
+        let mut remnant = choose_remnant(&reader, &mut salvage, config, options)?;
+        let (mut wanted, only) = want(config, options, &remnant.snapshot, None, reader.name())?;
+        refuse_taken(&wanted)?;
+        let entries = wanted.iter().map(|one| remnant.snapshot.volumes[one.index].entries);
+        let entries = entries.fold(0, u64::saturating_add);
+        let recorded = Some(entries).filter(|_| remnant.counted && only.is_none());
+        let Sifted { mut left_out, made, found } = if remnant.snapshot.is_go() {
+            // Its members carry nothing that they could be held against.
+            sift::what_is_left(&reader, &remnant, &mut wanted)?
+        } else {
+            sift::sift(&reader, &mut remnant, &mut wanted, only.as_deref(), options.no_owner, run)?
+        };
+        if options.snapshot.is_none() && remnant.counted {
+            left_out.extend(salvage.lost_behind(remnant.snapshot.end).map(LeftOut::newer));
+        }
+        let snapshot = remnant.snapshot;
+        let survey = Survey::read(&reader, &snapshot, &wanted, only.as_deref())?;
+        let unchecked = if snapshot.is_go() { survey.entries() } else { 0 };
+        let missing = recorded.map(|recorded| recorded.saturating_sub(survey.entries()));
+        let skipped = Some(Skipped { left_out, missing, found, unchecked, made });
+        Ok(Choice { reader, snapshot, wanted, only, survey, skipped })
+    }
+}
+
+/// Fails where damage may hide what is asked for.
+fn require_sound(reader: &Reader, catalog: &Catalog, options: &RestoreOptions) -> Result<()> {
+    match &options.snapshot {
+        None => catalog.require_sound(reader).map_err(|damaged| damaged.with_hint(Hint::NameSnapshot)),
+        Some(id) if select::by_id(catalog, reader.name(), id).is_err() => {
+            catalog.require_sound(reader).map_err(|damaged| damaged.with_hint(Hint::SkipDamagedToFind))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// The snapshot that is asked for, or the newest under the configured prefix.
+fn choose<'a>(
+    reader: &Reader,
+    catalog: &'a Catalog,
+    config: &Config,
+    options: &RestoreOptions,
+) -> Result<&'a Snapshot> {
+    let Some(id) = &options.snapshot else {
+        return known(reader, select::newest(catalog, reader.name(), &config.prefix)?);
+    };
+    let snapshot = select::by_id(catalog, reader.name(), id)?;
+    if snapshot.prefix != config.prefix {
+        let error = Error::NoSnapshot(format!(
+            "snapshot {} in {} has the prefix \"{}\", and the configuration has \"{}\"",
+            snapshot.id,
+            reader.name(),
+            Shown::from(snapshot.prefix.as_str()),
+            Shown::from(config.prefix.as_str())
+        ));
+        return Err(error.with_hint(Hint::NamePrefix));
+    }
+    known(reader, snapshot)
+}
+
+/// Refuses what a later program wrote: without all that it says of the snapshot, what is restored would not be it.
+fn known<'a>(reader: &Reader, snapshot: &'a Snapshot) -> Result<&'a Snapshot> {
+    match &snapshot.refused {
+        None => Ok(snapshot),
+        Some(reason) => Err(Error::NoSnapshot(format!(
+            "this program cannot restore snapshot {} in {}: {reason}",
+            snapshot.id,
+            reader.name()
+        ))),
+    }
+}
+
+/// The same where snapshots may be damaged: what is left of it.
+fn choose_remnant(
+    reader: &Arc<Reader>,
+    salvage: &mut Salvage,
+    config: &Config,
+    options: &RestoreOptions,
+) -> Result<Remnant> {
+    let paths: Vec<&str> = config.volumes.iter().map(Volume::path).collect();
+    for remnant in &mut salvage.remnants {
+        if remnant.snapshot.is_go() && !remnant.counted {
+            go::name_volumes(&mut remnant.snapshot, &paths);
+        } else if remnant.snapshot.volumes.is_empty() && remnant.is_under(&config.prefix) {
+            remnant.set_volumes(reader, &config.prefix, &paths)?;
+        }
+    }
+    // What may be none is only restored when it is named.
+    let may_be_meant = |remnant: &&Remnant| options.snapshot.is_some() || !remnant.doubtful;
+    let remnants = &salvage.remnants;
+    let snapshots = remnants.iter().filter(may_be_meant).map(|remnant| remnant.snapshot.clone()).collect();
+    let catalog = Catalog { snapshots, ..Catalog::default() };
+    if catalog.snapshots.is_empty() && !salvage.gaps.is_empty() {
+        return Err(nothing_left(reader, remnants));
+    }
+    let start = choose(reader, &catalog, config, options)?.start;
+    let chosen = remnants.iter().find(|remnant| remnant.snapshot.start == start);
+    match chosen {
+        Some(chosen) if !chosen.snapshot.volumes.is_empty() => Ok(chosen.clone()),
+        chosen => Err(without_volumes(reader, start, chosen, remnants, config)),
+    }
+}
+
+fn nothing_left(reader: &Reader, remnants: &[Remnant]) -> Error {
+    let none = format!("{} is damaged, and no snapshot is left in it", reader.name());
+    match remnants.last() {
+        Some(doubtful) => {
+            Error::NoSnapshot(none).with_hint(Hint::NameDoubtful { id: doubtful.snapshot.id.clone() })
+        }
+        None => Error::NoSnapshot(format!("{none}: `tar` may still bring back parts of it")),
+    }
+}
+
+fn without_volumes(
+    reader: &Reader,
+    start: u64,
+    chosen: Option<&Remnant>,
+    remnants: &[Remnant],
+    config: &Config,
+) -> Error {
+    let first = chosen.and_then(|chosen| chosen.first_name()).map(|name| Shown::from(name).to_string());
+    let is_whole = |other: &&Remnant| other.is_whole() && other.snapshot.prefix == config.prefix;
+    let whole = remnants.iter().rev().find(is_whole).map(|other| other.snapshot.id.clone());
+    let name = reader.name();
+    let error = Error::NoSnapshot(format!(
+        "the files that list the volumes of snapshot @{start} in {name} are damaged or cut off"
+    ));
+    error.with_hint(Hint::NameVolumes { first, whole })
+}
+
+/// What is there already is never replaced by less than all of a snapshot.
+fn refuse_taken(wanted: &[Wanted]) -> Result<()> {
+    for Wanted { target, .. } in wanted {
+        if holds_something(target)? {
+            let reason = "there is something, and what is left of a damaged snapshot may be less".to_owned();
+            let error = Error::Volume { action: "restore to", volume: Shown::from(target), reason };
+            return Err(error.with_hint(Hint::NameNewDirectory));
+        }
+    }
+    Ok(())
+}

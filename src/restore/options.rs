@@ -1,0 +1,66 @@
+//! How a restore is done, and what cannot be asked for at once.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::name::Shown;
+
+/// How a restore is done.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[derive(Debug, Clone)]
+pub struct RestoreOptions {
+    /// The archive.
+    pub archive: PathBuf,
+    /// The ID of the snapshot, or its first digits; else the newest under the prefix.
+    pub snapshot: Option<String>,
+    /// Restore below this directory: volume `/a/b` goes to `DIR/a/b`.
+    pub into: Option<PathBuf>,
+    /// With `into`: only this file or directory, given by its absolute path in the container.
+    pub path: Option<OsString>,
+    /// Change nothing, and report what would change.
+    pub dry_run: bool,
+    /// Check the whole snapshot, then clear each volume and extract into it: for want of room for two copies.
+    pub in_place: bool,
+    /// Leave owners as they are.
+    pub no_owner: bool,
+    /// With `into`, where there must be nothing yet: restore what is sound of a damaged snapshot, and list the rest.
+    pub skip_damaged: bool,
+    /// How long to wait for other runs on the archive or a volume.
+    pub lock_timeout: Duration,
+}
+
+impl Default for RestoreOptions {
+    fn default() -> Self {
+        RestoreOptions {
+            archive: PathBuf::from(crate::defaults::DEFAULT_ARCHIVE),
+            snapshot: None,
+            into: None,
+            path: None,
+            dry_run: false,
+            in_place: false,
+            no_owner: false,
+            skip_damaged: false,
+            lock_timeout: crate::defaults::DEFAULT_LOCK_TIMEOUT,
+        }
+    }
+}
+
+impl RestoreOptions {
+    /// One path is restored beside what is in a volume, never in place of all of it.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.skip_damaged && (self.into.is_none() || self.in_place) {
+            let reason = "it needs `into`, a new directory, as it may bring less than all".to_owned();
+            return Err(Error::Config { origin: Shown::from("skip_damaged"), line: None, reason });
+        }
+        let reason = match (&self.path, &self.into) {
+            (Some(_), None) => "it needs `into`, the directory to restore below",
+            (Some(_), Some(_)) if self.in_place => {
+                "it cannot be combined with `in_place`, which clears the volume"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::Config { origin: Shown::from("path"), line: None, reason: reason.to_owned() })
+    }
+}
