@@ -1,6 +1,12 @@
 //! The only place with system calls. Everything inside a volume is reached relative to an open directory,
 //! one name at a time and never through a symbolic link, so that no path string is ever resolved twice.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "clippy.toml bans std::fs everywhere, so that system calls are made here and nowhere else"
+)]
+
 /// `$call`, which changes something on disk by the handle `$on`. Tests can have it recorded, as `$what`, when it
 /// succeeded.
 macro_rules! recorded {

@@ -30,7 +30,16 @@
 //! # assert_eq!(std::fs::read_to_string(file)?, "kept");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "tests"
+    )
+)]
 
 mod archive;
 mod backup;

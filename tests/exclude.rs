@@ -1,5 +1,5 @@
 //! `exclude` against git itself: the same patterns, the same tree, the same paths left out.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

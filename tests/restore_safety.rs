@@ -1,5 +1,11 @@
 //! What a restore must never lose or touch, tried through the library, each test where all else is read-only.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests"
+)]
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -15,6 +15,11 @@ pub(crate) fn canonical(path: &Path) -> io::Result<PathBuf> {
     std::fs::canonicalize(path)
 }
 
+/// Whether anything is there, for one who follows symbolic links.
+pub(crate) fn exists(path: &Path) -> io::Result<bool> {
+    path.try_exists()
+}
+
 pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
     std::fs::remove_file(path)
 }

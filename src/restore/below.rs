@@ -5,9 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::error::{Context, Error, Hint, Result};
-use crate::fs::Handle;
 use crate::fs::handle::join;
-use crate::fs::has_errno;
+use crate::fs::{Handle, by_path, has_errno};
 use crate::name::Shown;
 use crate::time::Time;
 
@@ -26,11 +25,11 @@ impl Below {
         let absolute = std::path::absolute(path).context("find", path)?;
         // What is there may be reached through symbolic links; what is missing is made by handle.
         let mut existing = absolute.as_path();
-        while !existing.try_exists().context("look at", existing)? {
+        while !by_path::exists(existing).context("look at", existing)? {
             existing = existing.parent().unwrap_or(Path::new("/"));
         }
         let missing = absolute.strip_prefix(existing).unwrap_or(Path::new("")).to_owned();
-        let real = std::fs::canonicalize(existing).context("open", existing)?;
+        let real = by_path::canonical(existing).context("open", existing)?;
         let base = Handle::open_directory(&real).context("restore below", path)?;
         let mut below = Below { path: path.as_os_str().as_bytes().to_vec(), base, made: Vec::new() };
         match below.directory(missing.as_os_str().as_bytes()) {

@@ -1,8 +1,10 @@
 //! Where a volume is restored to: opened, locked, and cleaned of what an interrupted run has left.
 
 use std::io;
+use std::path::Path;
 
 use crate::error::{Context, Error, Hint, Result};
+use crate::fs::by_path::canonical;
 use crate::fs::handle::{join, parent_and_name};
 use crate::fs::{Descent, FileId, FileKind, Handle, StoreFile, space};
 use crate::name::Shown;
@@ -248,7 +250,7 @@ impl FileTarget {
     pub(super) fn open(wanted: usize, path: &str) -> Result<Self> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         let parent =
-            std::fs::canonicalize(if parent.is_empty() { "/" } else { parent }).context("open", path)?;
+            canonical(Path::new(if parent.is_empty() { "/" } else { parent })).context("open", path)?;
         let parent = Handle::open_directory(&parent).context("open", path)?;
         // NFS locks only what may be written. Where it may not be, that is said when it is to be.
         let former = parent.file_for_update(name.as_bytes()).or_else(|_| parent.file(name.as_bytes()));
