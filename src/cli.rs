@@ -1,5 +1,5 @@
-//! The command line: what can be asked for, and who answers. A command is a file: its arguments, its call of the
-//! library, and how its result is shown. Nothing here touches a file, and only the library's public API is used.
+//! The command line. A command is a file: its arguments, its call of the library, and how its result is
+//! shown. Nothing here touches a file, and only the library's public API is used.
 
 mod backup;
 mod flags;
@@ -22,7 +22,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use snapshotter::observer::Cancel;
 use snapshotter::report::{End, Event};
 
-use crate::cli::flags::{Flags, Volumes};
+use crate::cli::flags::{Flags, VolumeFlags};
 use crate::cli::restore::Loss;
 use crate::cli::session::Session;
 
@@ -53,40 +53,40 @@ struct Cli {
     #[command(flatten)]
     flags: Flags,
     #[command(flatten)]
-    volumes: Volumes,
+    volumes: VolumeFlags,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make an empty archive
     #[command(after_help = init::EXAMPLE)]
-    Init(Also<init::Init>),
+    Init(WithVolumes<init::InitCommand>),
     /// Append one snapshot of the configured volumes to the archive
     #[command(after_help = backup::EXAMPLE)]
-    Backup(Also<backup::Backup>),
+    Backup(WithVolumes<backup::BackupCommand>),
     /// Put the newest snapshot under the configured prefix back; what it lacks is removed from the volumes
     #[command(after_help = restore::EXAMPLE)]
-    Restore(Also<restore::Restore>),
+    Restore(WithVolumes<restore::RestoreCommand>),
     /// Show the snapshots in the archive, or the members of one
     #[command(after_help = list::EXAMPLE)]
-    List(Also<list::List>),
+    List(WithVolumes<list::ListCommand>),
     /// Read the whole archive and check its structure and every checksum
     #[command(after_help = verify::EXAMPLE)]
-    Verify(Also<verify::Verify>),
+    Verify(WithVolumes<verify::VerifyCommand>),
 }
 
-/// A command's own arguments, and `--volume` once more: a flag of clap's that is global keeps only the values behind
-/// the command, and a volume named before it would be left out without a word.
+/// A command's own arguments, and `--volume` once more: of a flag that is global, clap keeps only the values
+/// after the command, so that a volume named before it would be left out without a word.
 #[derive(Debug, Args)]
-struct Also<T: Args> {
+struct WithVolumes<T: Args> {
     #[command(flatten)]
     args: T,
     #[command(flatten)]
-    volumes: Volumes,
+    volumes: VolumeFlags,
 }
 
-/// Parses the command line, does what it says, and reports how that ended. Ends the program itself where usage or help
-/// is to be shown. `cancel` is what signals set, or why they cannot.
+/// Parses the command line, does what it says, and reports how that ended. Ends the program itself where
+/// usage or help is to be shown. `cancel` is what signals set, or why they cannot.
 pub(crate) fn run(cancel: anyhow::Result<Cancel>) -> ExitCode {
     let Cli { command, flags, volumes } = Cli::parse();
     let Some(command) = command else {
@@ -105,8 +105,8 @@ pub(crate) fn run(cancel: anyhow::Result<Cancel>) -> ExitCode {
     ExitCode::from(exit_code)
 }
 
-fn answer(command: Command, flags: Flags, volumes: Volumes, cancel: Cancel) -> anyhow::Result<()> {
-    let session = |more: Volumes| Session::new(flags, volumes.and(more), cancel);
+fn answer(command: Command, flags: Flags, volumes: VolumeFlags, cancel: Cancel) -> anyhow::Result<()> {
+    let session = |more: VolumeFlags| Session::new(flags, volumes.and(more), cancel);
     match command {
         Command::Init(also) => also.args.run(&session(also.volumes)),
         Command::Backup(also) => also.args.run(&session(also.volumes)),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn no_command_is_told_apart_from_a_wrong_one() {
+    fn no_command_at_all_is_not_a_wrong_one() {
         assert!(parse("-v").unwrap().command.is_none());
     }
 

@@ -1,9 +1,9 @@
 //! Puts the volumes of containers into one plain, appendable tar archive, and puts them back.
 //!
-//! An archive is a POSIX pax tar that any tar program reads. [`backup`] appends the configured volumes to it as one
-//! snapshot, completely or not at all; [`restore`] replaces each volume by what a snapshot has of it, completely or
-//! not at all; [`list()`] and [`verify`] tell what is in an archive and whether it is sound. The format is described in
-//! `docs/format.md`, the layers of this crate in `docs/design.md`.
+//! An archive is a POSIX pax tar that any tar program reads. [`backup`] appends the configured volumes to it
+//! as one snapshot, completely or not at all; [`restore`] replaces each volume by what a snapshot has of it,
+//! completely or not at all; [`list()`] and [`verify`] report what is in an archive and whether it is sound.
+//! The format is described in `docs/format.md`, the layers of this crate in `docs/design.md`.
 //!
 //! ```
 //! use snapshotter::config::{Config, Exclude, Need};

@@ -1,5 +1,5 @@
-//! The program. All that it does stands in the library; all that it says stands in [`cli`], which turns what came of a
-//! command into an exit code: 0 done, 1 failed, 2 misused, 3 restored without what is damaged.
+//! The program. All that it does stands in the library; all that it says stands in [`cli`], which turns what
+//! came of a command into an exit code: 0 done, 1 failed, 2 misused, 3 restored without what is damaged.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
 mod cli;

@@ -1,4 +1,4 @@
-//! How the library speaks while it works: it never prints, it tells an [`Observer`].
+//! How the library reports while it works: it never prints, it calls an [`Observer`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ pub enum Phase {
     Syncing,
 }
 
-/// What is told while a run goes on. All methods have empty defaults; they may be called from any thread.
+/// Receives what a run reports while it goes on. All methods have empty defaults; they may be called from any thread.
 pub trait Observer: Sync {
     /// Something that the user should know and may have to mend.
     fn warning(&self, _warning: &Warning) {}
@@ -32,7 +32,7 @@ pub trait Observer: Sync {
     fn begin(&self, _phase: Phase, _bytes: Option<u64>) {}
     /// A member was stored, restored or checked; `name` is its name in the archive or its path.
     fn member(&self, _name: &[u8]) {}
-    /// So many more bytes were handled.
+    /// `count` more bytes were handled.
     fn bytes(&self, _count: u64) {}
 }
 
@@ -73,10 +73,10 @@ impl Cancel {
     }
 }
 
-/// What every run is handed: whom to tell, when to stop, and how strict to be.
+/// What every run gets: who receives its reports, when to stop, and how strict to be.
 #[derive(Clone)]
 pub struct Run<'a> {
-    /// Whom to tell.
+    /// Receives what the run reports.
     pub observer: &'a dyn Observer,
     /// When to stop.
     pub cancel: Cancel,
@@ -85,12 +85,12 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Tells `observer`, is never cancelled, and lets warnings pass.
+    /// Reports to `observer`, is never cancelled, and lets warnings pass.
     pub fn new(observer: &'a dyn Observer) -> Self {
         Run { observer, cancel: Cancel::default(), strict: false }
     }
 
-    /// Tells the observer, or fails when strict.
+    /// Reports the warning, or fails when strict.
     pub(crate) fn warn(&self, path: &[u8], reason: impl Into<String>) -> Result<Warning> {
         let warning = Warning { path: path.to_vec(), reason: reason.into() };
         if self.strict {

@@ -1,5 +1,6 @@
-//! What a run did, found, or says while it goes on, as data. The functions of this crate return these types, and the
-//! program's `--json` and `--events json` write them: so a program that runs `snapshotter` reads its output with them.
+//! What a run did, found, or says while it goes on, as data. The functions of this crate return these types,
+//! and the program's `--json` and `--events json` write them: so a program that runs `snapshotter` reads its
+//! output with them.
 //!
 //! ```
 //! use snapshotter::report::BackupReport;
@@ -30,7 +31,7 @@ pub use crate::observer::Phase;
 pub use crate::report::contents::{
     ListedMember, ListedSnapshot, Listing, MemberKind, MemberList, Verification, Verified, VerifiedVolume,
 };
-pub use crate::report::event::{End, Event, Failure};
+pub use crate::report::event::{End, Event, RunError};
 pub use crate::snapshot::SnapshotVolume;
 pub use crate::snapshot::catalog::Problem;
 use crate::time::Time;
@@ -150,15 +151,17 @@ pub enum ChangeKind {
 pub struct Skipped {
     /// What is damaged and was left out. When this is empty, nothing is missing.
     pub left_out: Vec<LeftOut>,
-    /// How many members were not restored that should be there, where a sound `snapshot.json` says how many there were.
+    /// How many members were not restored that should be there, where a sound `snapshot.json` says how many
+    /// there were.
     pub missing: Option<u64>,
-    /// How many of the restored members were found by searching, after damaged headers. Their checksums hold, and
-    /// still each may have been a part of the content of a file that was an archive itself.
+    /// How many of the restored members were found by searching, after damaged headers. Their checksums hold,
+    /// and still each may have been a part of the content of a file that was an archive itself.
     pub found: u64,
-    /// How many of the restored members have no checksum, as all of the Go program's: damage to them would not have
-    /// been noticed.
+    /// How many of the restored members have no checksum, as all of the Go program's: damage to them would
+    /// not have been noticed.
     pub unchecked: u64,
-    /// Full paths of directories that were made, owned by root and with mode 0700, since only what is in them is left.
+    /// Full paths of directories that were made, owned by root and with mode 0700, since only what is in them
+    /// is left.
     #[serde(with = "serial::names")]
     pub made: Vec<Vec<u8>>,
 }

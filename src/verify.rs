@@ -48,7 +48,7 @@ pub fn list(options: &ListOptions, run: &Run) -> Result<Listing> {
     Ok(Listing::new(options.archive.clone(), catalog))
 }
 
-/// Tells `each` of the members of the snapshot whose ID begins with `id`, in their order.
+/// Calls `each` with the members of the snapshot whose ID begins with `id`, in their order.
 ///
 /// # Errors
 /// When there is no such snapshot, when the archive cannot be read, and those of `each`.
@@ -75,8 +75,8 @@ pub fn members(
     Ok(snapshot.into())
 }
 
-/// Reads the whole archive and checks what can be checked: the structure, that each snapshot is complete, each
-/// member's checksum, and that padding is zeros.
+/// Reads the whole archive and checks what can be checked: the structure, that each snapshot is complete,
+/// each member's checksum, and that padding is zeros.
 ///
 /// # Errors
 /// When it is no archive, or cannot be read. What is wrong in an archive is a [`Problem`].
@@ -85,7 +85,8 @@ pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     let (reader, catalog, salvage) =
         salvage::open(&options.archive, options.lock_timeout, run).map_err(explain)?;
     run.observer.begin(Phase::Verifying, Some(reader.len()));
-    // Two zero blocks in the middle of a snapshot are no end, nor are those where it began that no backup left so.
+    // Two zero blocks in the middle of a snapshot are no end, nor are those where it began that no backup
+    // left so.
     let is_foreign = matches!(catalog.tail, Tail::Foreign(_));
     let is_inside = |end: &u64, found: &Snapshot| {
         (found.start < *end || is_foreign && found.start == *end) && *end < found.end
@@ -93,9 +94,9 @@ pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     let end = catalog.end.filter(|end| !salvage.remnants.iter().any(|found| is_inside(end, &found.snapshot)));
     let mut problems = with_gaps(catalog.problems, &salvage.gaps, end);
     let mut snapshots = Vec::new();
-    let is_told =
+    let is_reported =
         |found: &&Remnant| is_foreign || end.is_none_or(|end| found.snapshot.start < end) || found.is_whole();
-    for remnant in salvage.remnants.iter().filter(is_told) {
+    for remnant in salvage.remnants.iter().filter(is_reported) {
         snapshots.push(snapshot_members(&reader, remnant, run, &mut problems)?);
     }
     problems.sort_by(|a, b| (a.offset, &a.reason).cmp(&(b.offset, &b.reason)));
@@ -111,8 +112,8 @@ pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     })
 }
 
-/// Each gap in front of the end is a problem; where the catalog's walk came upon one, it has less to say of it. Of what
-/// lies behind the end it has said so.
+/// Each gap before the end is a problem, and says more than what the catalog's walk found there. What follows
+/// the end is among the catalog's problems already.
 fn with_gaps(mut problems: Vec<Problem>, gaps: &[Gap], end: Option<u64>) -> Vec<Problem> {
     let gaps = || gaps.iter().filter(|gap| end.is_none_or(|end| gap.offset < end));
     let offsets: HashSet<u64> = gaps().map(|gap| gap.offset).collect();

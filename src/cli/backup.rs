@@ -21,21 +21,21 @@ Examples:
 
 /// The arguments of `backup`.
 #[derive(Debug, Args)]
-pub(crate) struct Backup {
+pub(crate) struct BackupCommand {
     /// Text to keep with the snapshot
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
     /// Which content to hash
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
-    checksum: Checksum,
-    /// Cut what lies behind the archive's end, even when it may be another archive
+    checksum: WhenToHash,
+    /// Cut off what follows the archive's end, even when it may be another archive
     #[arg(long)]
     discard_tail: bool,
 }
 
 /// [`ChecksumPolicy`] as an argument.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum Checksum {
+enum WhenToHash {
     /// What is read anyway; what the filesystem clones is not
     #[default]
     Auto,
@@ -45,17 +45,17 @@ enum Checksum {
     Never,
 }
 
-impl From<Checksum> for ChecksumPolicy {
-    fn from(checksum: Checksum) -> Self {
+impl From<WhenToHash> for ChecksumPolicy {
+    fn from(checksum: WhenToHash) -> Self {
         match checksum {
-            Checksum::Auto => ChecksumPolicy::Auto,
-            Checksum::Always => ChecksumPolicy::Always,
-            Checksum::Never => ChecksumPolicy::Never,
+            WhenToHash::Auto => ChecksumPolicy::Auto,
+            WhenToHash::Always => ChecksumPolicy::Always,
+            WhenToHash::Never => ChecksumPolicy::Never,
         }
     }
 }
 
-impl Backup {
+impl BackupCommand {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
         let config = session.config(Need::Volumes)?;
         let options = BackupOptions {
@@ -130,8 +130,8 @@ mod tests {
 
     #[test]
     fn the_summary_says_what_how_much_and_in_what_time() {
-        let expected = "backed up 2 volumes of volumes/busy_lewin as 1a2b3c4d: 12 entries, 3.4 MiB (5.0 MiB in the \
-                        archive) in 0.4 s, 0 warnings";
+        let expected = "backed up 2 volumes of volumes/busy_lewin as 1a2b3c4d: 12 entries, 3.4 MiB (5.0 MiB \
+            in the archive) in 0.4 s, 0 warnings";
         assert_eq!(summary(&report()), expected);
         let bare = BackupReport { prefix: String::new(), unhashed: 1 << 20, warning_count: 1, ..report() };
         let line = summary(&bare);

@@ -10,7 +10,7 @@ use crate::cli::stderr::EventFormat;
 /// The longest `--lock-timeout`, in seconds: a year, so that no sum of times overflows.
 const MAX_TIMEOUT: u64 = 365 * 24 * 60 * 60;
 
-/// The flags that all commands share, but [`Volumes`].
+/// The flags that all commands share, but [`VolumeFlags`].
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Common options")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -27,7 +27,8 @@ pub(crate) struct Flags {
     /// The prefix to use instead of the configuration's
     #[arg(long, global = true)]
     pub(crate) prefix: Option<String>,
-    /// Print the result as one JSON object. In names a backslash is `\\` and a byte that is not UTF-8 is `\xNN`
+    /// Print the result as one JSON object. In names a backslash is `\\` and a byte that is not UTF-8 is
+    /// `\xNN`
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Treat warnings as errors
@@ -75,15 +76,16 @@ impl Flags {
 /// `--volume`, which may be repeated.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Common options")]
-pub(crate) struct Volumes {
-    /// A volume to use instead of the configuration's; may be repeated. With --prefix, no configuration is needed
+pub(crate) struct VolumeFlags {
+    /// A volume to use instead of the configuration's; may be repeated. With --prefix, no configuration is
+    /// needed
     #[arg(long = "volume", value_name = "PATH")]
     pub(crate) volumes: Vec<String>,
 }
 
-impl Volumes {
+impl VolumeFlags {
     /// These, then `more`.
-    pub(crate) fn and(mut self, more: Volumes) -> Self {
+    pub(crate) fn and(mut self, more: VolumeFlags) -> Self {
         self.volumes.extend(more.volumes);
         self
     }

@@ -14,12 +14,12 @@ pub(crate) fn words(hint: &Hint) -> Cow<'static, str> {
     }
     Cow::Owned(match hint {
         Hint::WriteConfig { path } => format!(
-            "write one, such as `{{prefix: web, volumes: [/data]}}`, and mount it with `-v $PWD/config.yml:{path}`, or \
-             name none and give --prefix and --volume"
+            "write one, such as `{{prefix: web, volumes: [/data]}}`, and mount it with `-v \
+             $PWD/config.yml:{path}`, or name none and give --prefix and --volume"
         ),
         Hint::ConfigIsDirectory { path } => format!(
-            "docker makes one when the host path of `-v $PWD/config.yml:{path}` does not exist: remove it, write a file \
-             there, and make the container anew"
+            "docker makes one when the host path of `-v $PWD/config.yml:{path}` does not exist: remove it, \
+             write a file there, and make the container anew"
         ),
         Hint::MakeArchive => format!("make an archive with `snapshotter init`, and {MOUNT}"),
         Hint::ArchiveIsDirectory => format!(
@@ -42,15 +42,16 @@ pub(crate) fn words(hint: &Hint) -> Cow<'static, str> {
             format!("name them with --volume{}{}", first.unwrap_or_default(), whole.unwrap_or_default())
         }
         Hint::Room { needed, free, unit, into: true } => format!(
-            "{needed} {unit} are needed and {free} are free: make room, or name a directory elsewhere with --into"
+            "{needed} {unit} are needed and {free} are free: make room, or name a directory elsewhere with \
+             --into"
         ),
         Hint::Room { needed, free, unit, into: false } => format!(
-            "{needed} {unit} are needed and {free} are free beside the present content: make room, or restore over it \
-             with --in-place"
+            "{needed} {unit} are needed and {free} are free beside the present content: make room, or \
+             restore over it with --in-place"
         ),
         Hint::LeaveUnmappedOwners { uid, gid } => format!(
-            "{uid}:{gid} is not mapped in this user namespace: run with `docker run --userns=host`, or leave owners as \
-             they are with --no-owner"
+            "{uid}:{gid} is not mapped in this user namespace: run with `docker run --userns=host`, or leave \
+             owners as they are with --no-owner"
         ),
         other => format!("{other:?}"),
     })
@@ -71,15 +72,16 @@ fn of_system(hint: &Hint) -> Option<&'static str> {
             "a part of the volume is a filesystem or subvolume of its own: restore with --in-place"
         }
         Hint::NotPermitted => {
-            "run as root, with `--cap-add FOWNER` where capabilities were dropped, and see with `lsattr` whether it is \
-             immutable"
+            "run as root, with `--cap-add FOWNER` where capabilities were dropped, and see with `lsattr` \
+             whether it is immutable"
         }
         Hint::AccessDenied => {
-            "run as a user that may, or as root, with `--cap-add DAC_OVERRIDE` where capabilities were dropped"
+            "run as a user that may, or as root, with `--cap-add DAC_OVERRIDE` where capabilities were \
+             dropped"
         }
         Hint::ClosedInNamespace => {
-            "root of this user namespace is another user of the host, to whom it is closed: `chown` it there, or run with \
-             `docker run --userns=host`"
+            "root of this user namespace is another user of the host, to whom it is closed: `chown` it \
+             there, or run with `docker run --userns=host`"
         }
         Hint::FailingDisk => "its disk or its file server fails: look at what `dmesg` says",
         Hint::MoreOpenFiles => "let it open more files, with `docker run --ulimit nofile=1024`",
@@ -111,8 +113,8 @@ fn of_archive(hint: &Hint) -> Option<&'static str> {
             "nothing is appended to a damaged archive: keep it, and make a new one with `snapshotter init`"
         }
         Hint::DiscardTail => {
-            "look at it with `snapshotter verify` and `tar -itf`, and if it is not needed, cut it off with `snapshotter \
-             backup --discard-tail`"
+            "look at it with `snapshotter verify` and `tar -itf`, and if it is not needed, cut it off with \
+             `snapshotter backup --discard-tail`"
         }
         _ => return None,
     })
@@ -121,7 +123,8 @@ fn of_archive(hint: &Hint) -> Option<&'static str> {
 fn of_restore(hint: &Hint) -> Option<&'static str> {
     Some(match hint {
         Hint::NameSnapshot => {
-            "the newest snapshot may be what is missing, so name one that `snapshotter list` shows with --snapshot"
+            "the newest snapshot may be what is missing, so name one that `snapshotter list` shows with \
+             --snapshot"
         }
         Hint::SkipDamagedToFind => "what follows that is only found with --skip-damaged --into DIR",
         Hint::NamePrefix => "if that is meant, name its prefix with --prefix",
@@ -133,8 +136,8 @@ fn of_restore(hint: &Hint) -> Option<&'static str> {
         Hint::NotInPlace => "restore without --in-place",
         Hint::NameNewDirectory => "name a new directory with --into",
         Hint::SkipDamaged => {
-            "`snapshotter verify` tells what is sound; restore another snapshot with --snapshot, or what is sound of \
-             this one with --skip-damaged and --into"
+            "`snapshotter verify` tells what is sound; restore another snapshot with --snapshot, or what is \
+             sound of this one with --skip-damaged and --into"
         }
         Hint::RestoreAlone => "restore one of the two alone with --volume",
         Hint::MountVolumeWritable => "mount the volume without `:ro`, or restore beside it with --into",

@@ -18,7 +18,7 @@ Examples:
 
 /// The arguments of `init`.
 #[derive(Debug, Args)]
-pub(crate) struct Init {
+pub(crate) struct InitCommand {
     /// Where to make it; without, where --archive says
     path: Option<PathBuf>,
     /// Make it even where a file is that is no empty archive: what that holds is lost
@@ -26,7 +26,7 @@ pub(crate) struct Init {
     force: bool,
 }
 
-impl Init {
+impl InitCommand {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
         let path = self.path.unwrap_or_else(|| session.archive());
         if self.force {

@@ -24,12 +24,12 @@ const MAX_PREFIX: usize = 40;
 
 /// The arguments of `list`.
 #[derive(Debug, Args)]
-pub(crate) struct List {
+pub(crate) struct ListCommand {
     /// Show the members of this snapshot: its ID, or the first four digits or more
     id: Option<String>,
 }
 
-impl List {
+impl ListCommand {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
         if let Some(id) = self.id {
             return members::print(&id, session);

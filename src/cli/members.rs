@@ -1,5 +1,5 @@
-//! `snapshotter list ID`: the members of a snapshot as `tar -tv` shows them, each as soon as it is met: a snapshot may
-//! have millions.
+//! `snapshotter list ID`: the members of a snapshot as `tar -tv` shows them, each as soon as it is met: a
+//! snapshot may have millions.
 
 use std::io::{ErrorKind, Write};
 

@@ -1,4 +1,4 @@
-//! What is wrong with an archive, and what lies behind its end, in words.
+//! What is wrong with an archive, and what follows its end, in words.
 
 use snapshotter::name::Shown;
 use snapshotter::report::{Problem, Tail};
@@ -14,21 +14,22 @@ pub(crate) fn line(archive: &Shown, problem: &Problem) -> String {
 pub(crate) fn way_out(problems: &[Problem], tail: Tail, has_snapshots: bool) -> &'static str {
     match tail {
         Tail::Foreign(_) if problems.len() == 1 => {
-            "all before it is whole; if `snapshotter verify` finds no snapshot in it, `snapshotter backup --discard-tail` \
-             cuts it off"
+            "all before it is whole; if `snapshotter verify` finds no snapshot in it, `snapshotter backup \
+             --discard-tail` cuts it off"
         }
         _ if has_snapshots => {
-            "keep it, since `snapshotter restore --snapshot ID` still restores what is whole, and with `--skip-damaged \
-             --into DIR` what is sound of the rest, and make a new one with `snapshotter init`"
+            "keep it, since `snapshotter restore --snapshot ID` still restores what is whole, and with \
+             `--skip-damaged --into DIR` what is sound of the rest, and make a new one with `snapshotter \
+             init`"
         }
         _ => {
-            "keep it, since `snapshotter restore --skip-damaged --into DIR` or `tar` may still bring back parts of it, and \
-             make a new one with `snapshotter init`"
+            "keep it, since `snapshotter restore --skip-damaged --into DIR` or `tar` may still bring back \
+             parts of it, and make a new one with `snapshotter init`"
         }
     }
 }
 
-/// What lies behind the end, where that is no problem.
+/// What follows the end, where that is no problem.
 pub(crate) fn tail_line(tail: Tail) -> Option<String> {
     match tail {
         Tail::Nothing | Tail::Foreign(_) => None,
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_and_remains_are_told_apart() {
+    fn what_follows_the_end_is_named() {
         assert_eq!(tail_line(Tail::Nothing), None);
         assert_eq!(tail_line(Tail::Zeros(8192)).as_deref(), Some("8.0 KiB of zero padding behind the end"));
     }

@@ -1,6 +1,7 @@
-//! What is shown while a run goes on: a bar on a terminal, a line every ten seconds elsewhere, and with `--events json`
-//! a few events a second. The library calls this for each member and each buffer, from several threads, so that a call only adds to a counter; a thread of its own
-//! looks at the counters and draws, also while one long call is under way.
+//! What is shown while a run goes on: a bar on a terminal, a line every ten seconds elsewhere, and with
+//! `--events json` a few events a second. The library calls this for each member and each buffer, from
+//! several threads, so a call only adds to a counter; a thread of its own looks at the counters and draws,
+//! also while one long call is under way.
 
 mod meter;
 
@@ -24,7 +25,7 @@ const EVENT_EVERY: Duration = Duration::from_millis(150);
 
 /// Shows progress, notes and warnings on stderr. When it is dropped the bar is gone.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct ProgressDisplay {
     style: Style,
     events: EventFormat,
     verbose: bool,
@@ -64,7 +65,7 @@ impl Counters {
     }
 }
 
-impl Progress {
+impl ProgressDisplay {
     pub(crate) fn new(events: EventFormat, verbose: bool, quiet: bool, no_progress: bool) -> Self {
         let style = if quiet || no_progress {
             Style::Nothing
@@ -79,7 +80,7 @@ impl Progress {
             // Names that rush by leave no place for a bar.
             Style::Lines
         };
-        Progress { style, events, verbose, quiet, counters: Arc::default(), drawing: Mutex::default() }
+        ProgressDisplay { style, events, verbose, quiet, counters: Arc::default(), drawing: Mutex::default() }
     }
 
     /// Writes `event` where no bar is in the way.
@@ -95,7 +96,7 @@ impl Progress {
     }
 }
 
-impl Observer for Progress {
+impl Observer for ProgressDisplay {
     fn warning(&self, warning: &Warning) {
         self.write(&Event::Warning(warning.clone()));
     }
@@ -133,7 +134,8 @@ impl Observer for Progress {
     }
 }
 
-/// What draws one phase: a thread. Dropping this ends it, takes the bar away, and writes the last event of progress.
+/// What draws one phase: a thread. Dropping this ends it, takes the bar away, and writes the last event of
+/// progress.
 #[derive(Debug)]
 struct Drawing {
     style: Style,
@@ -214,8 +216,10 @@ mod tests {
 
     #[test]
     fn counts_are_kept_across_threads_and_start_anew_with_a_phase() {
-        let progress =
-            Progress { style: Style::Lines, ..Progress::new(EventFormat::Text, false, true, true) };
+        let progress = ProgressDisplay {
+            style: Style::Lines,
+            ..ProgressDisplay::new(EventFormat::Text, false, true, true)
+        };
         progress.begin(Phase::Restoring, Some(8));
         thread::scope(|scope| {
             for _ in 0..4 {

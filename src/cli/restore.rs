@@ -27,7 +27,7 @@ Examples:
 /// The arguments of `restore`.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Args)]
-pub(crate) struct Restore {
+pub(crate) struct RestoreCommand {
     /// The snapshot to restore instead of the newest: its ID, or the first four digits or more
     #[arg(long, value_name = "ID")]
     snapshot: Option<String>,
@@ -40,14 +40,15 @@ pub(crate) struct Restore {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Clear each volume before it is filled, where there is no room for two copies: a failure then leaves it torn
+    /// Clear each volume before it is filled, where there is no room for two copies: a failure then leaves it
+    /// torn
     #[arg(long, conflicts_with = "into")]
     in_place: bool,
     /// Leave the owner of what is restored to the user who runs this
     #[arg(long)]
     no_owner: bool,
-    /// With --into, where there is nothing yet: restore what is sound of a damaged snapshot, list what is left out, and
-    /// exit with 3 if that is anything
+    /// With --into, where there is nothing yet: restore what is sound of a damaged snapshot, list what is
+    /// left out, and exit with 3 if that is anything
     #[arg(long, requires = "into", conflicts_with = "in_place")]
     skip_damaged: bool,
 }
@@ -57,7 +58,7 @@ pub(crate) struct Restore {
 #[error("{0}")]
 pub(crate) struct Loss(String);
 
-impl Restore {
+impl RestoreCommand {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
         let need = if self.into.is_some() { Need::VolumesOrAll } else { Need::Volumes };
         let config = session.config(need)?;
@@ -120,7 +121,8 @@ fn skipped_lines(skipped: &Skipped) -> Vec<String> {
     }
     if skipped.found > 0 {
         lines.push(format!(
-            "found by searching: {} whose checksum holds; one may be the content of a file that was an archive itself",
+            "found by searching: {} whose checksum holds; one may be the content of a file that was an \
+             archive itself",
             count(skipped.found, "entry", "entries")
         ));
     }
@@ -217,8 +219,8 @@ mod tests {
 
     #[test]
     fn the_summary_names_the_snapshot_its_time_and_where_it_went() {
-        let expected = "restored 1 volume of p from 1a2b3c4d of 2026-11-20 16:03:00 UTC into o: 1 entry, 5 bytes in \
-                        2.0 s, 0 warnings; 5 bytes carry no content checksum";
+        let expected = "restored 1 volume of p from 1a2b3c4d of 2026-11-20 16:03:00 UTC into o: 1 entry, 5 \
+            bytes in 2.0 s, 0 warnings; 5 bytes carry no content checksum";
         assert_eq!(summary(&report(Vec::new()), Some(Path::new("o"))), expected);
     }
 

@@ -9,9 +9,9 @@ use snapshotter::observer::{Cancel, Run};
 use snapshotter::report::{Event, Problem};
 use snapshotter::{DEFAULT_CONFIG, ListOptions, Result};
 
-use crate::cli::flags::{Flags, Volumes};
+use crate::cli::flags::{Flags, VolumeFlags};
 use crate::cli::problems;
-use crate::cli::progress::Progress;
+use crate::cli::progress::ProgressDisplay;
 use crate::cli::stderr::{EventFormat, say};
 
 /// One run of the program.
@@ -23,7 +23,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(flags: Flags, volumes: Volumes, cancel: Cancel) -> Self {
+    pub(crate) fn new(flags: Flags, volumes: VolumeFlags, cancel: Cancel) -> Self {
         Session { flags, volumes: volumes.volumes, cancel }
     }
 
@@ -69,7 +69,7 @@ impl Session {
     /// Those of `work`.
     pub(crate) fn watch<T>(&self, work: impl FnOnce(&Run) -> Result<T>) -> Result<T> {
         let flags = &self.flags;
-        let progress = Progress::new(flags.events, flags.verbose, flags.quiet, flags.no_progress);
+        let progress = ProgressDisplay::new(flags.events, flags.verbose, flags.quiet, flags.no_progress);
         work(&Run { observer: &progress, cancel: self.cancel.clone(), strict: flags.strict })
     }
 

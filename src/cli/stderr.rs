@@ -1,6 +1,6 @@
-//! All that is written to stderr: what a run says while it goes on, and why it failed. With `--events json` that is an
-//! [`Event`] a line, for programs; else it is words, for people. A line is one write, so that those of several threads,
-//! or of several containers, never mix.
+//! All that is written to stderr: what a run says while it goes on, and why it failed. With `--events json`
+//! that is an [`Event`] a line, for programs; else it is words, for people. A line is one write, so that
+//! those of several threads, or of several containers, never mix.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use clap::builder::StyledStr;
 use snapshotter::Error;
 use snapshotter::name::Shown;
-use snapshotter::report::{End, Event, Failure};
+use snapshotter::report::{End, Event, RunError};
 
 use crate::cli::hints;
 
@@ -35,7 +35,7 @@ impl EventFormat {
             Event::Warning(warning) => say(&format!("warning: {warning}")),
             Event::Note { text } => say(text),
             Event::Member { name } => to_stderr(&format!("{}\n", Shown::from(name))),
-            Event::End(End { error: Some(Failure { message, advice, .. }), .. }) => match advice {
+            Event::End(End { error: Some(RunError { message, advice, .. }), .. }) => match advice {
                 Some(advice) => say(&format!("{message}: {advice}")),
                 None => say(message),
             },
@@ -60,14 +60,14 @@ fn to_stderr(text: &str) {
 }
 
 /// The whole of an error: each message, the system's own words, and what to do about it.
-pub(crate) fn describe(error: &anyhow::Error) -> Failure {
+pub(crate) fn describe(error: &anyhow::Error) -> RunError {
     let words = |link: &(dyn std::error::Error + 'static)| {
         link.downcast_ref().map_or_else(|| link.to_string(), snapshotter::error::reason)
     };
     let message = error.chain().map(words).collect::<Vec<_>>().join(": ");
     let hint = error.chain().find_map(|link| link.downcast_ref::<Error>()?.hint());
     let advice = hint.as_ref().map(|hint| hints::words(hint).into_owned());
-    Failure { message: one_line(&message), hint, advice }
+    RunError { message: one_line(&message), hint, advice }
 }
 
 fn one_line(text: &str) -> String {

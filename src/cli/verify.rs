@@ -1,4 +1,5 @@
-//! `snapshotter verify`: reads the whole archive, and says what was checked, what could not be, and what is wrong.
+//! `snapshotter verify`: reads the whole archive, and says what was checked, what could not be, and what is
+//! wrong.
 
 use anyhow::bail;
 use clap::Args;
@@ -18,9 +19,9 @@ Examples:
 
 /// The arguments of `verify`: it has none of its own.
 #[derive(Debug, Args)]
-pub(crate) struct Verify {}
+pub(crate) struct VerifyCommand {}
 
-impl Verify {
+impl VerifyCommand {
     #[expect(clippy::unused_self, reason = "it is called as every command is")]
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
         let found = session.watch(|run| snapshotter::verify(&session.list_options(), run))?;
@@ -60,9 +61,9 @@ fn verdict(found: &Verification) -> String {
     };
     let found_problems = count(found.problems.len() as u64, "problem", "problems");
     // What follows the end is not to be cut off when there are snapshots in it.
-    let is_behind = |at| found.snapshots.iter().any(|snapshot| snapshot.offset >= at);
+    let has_snapshot_after = |at| found.snapshots.iter().any(|snapshot| snapshot.offset >= at);
     let tail = match found.tail {
-        Tail::Foreign(at) if is_behind(at) => Tail::Nothing,
+        Tail::Foreign(at) if has_snapshot_after(at) => Tail::Nothing,
         tail => tail,
     };
     let way_out = problems::way_out(&found.problems, tail, whole > 0);
@@ -182,8 +183,8 @@ mod tests {
                 "ok       1a2b3c4d  p: 12 entries, 1.0 MiB checked",
                 "ok       99999999  p: 12 entries, 0 bytes checked",
                 "verified /backup.tar: 2 snapshots, 24 entries, 1.0 MiB checked in 0.4 s",
-                "not checked: 2.0 KiB of content without a checksum; names and attributes in 1 snapshot of the Go \
-                 program, which makes no checksums; 3 foreign members",
+                "not checked: 2.0 KiB of content without a checksum; names and attributes in 1 snapshot of \
+                 the Go program, which makes no checksums; 3 foreign members",
                 "1.5 KiB left behind the end by a killed backup: the next backup cuts them",
             ]
         );

@@ -12,12 +12,12 @@ use super::support::tools::{need, tool};
 use super::support::tree::pattern;
 use super::{Random, readers, states};
 use crate::fs::FileId;
-use crate::fs::record::{Call, Event, record};
+use crate::fs::record::{Call, Recorded, record};
 use crate::observer::{Cancel, Observer, Run};
 
 /// A backup that was recorded.
 pub(super) struct Recording {
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<Recorded>,
     pub(super) before: Vec<u8>,
     pub(super) after: Vec<u8>,
     /// The archive's number.
@@ -59,7 +59,7 @@ pub(super) fn where_clones_are(test: impl FnOnce(&Path) + Send) {
 }
 
 /// Whether something was cloned: no write has as many bytes.
-pub(super) fn is_clone(event: &Event) -> bool {
+pub(super) fn is_clone(event: &Recorded) -> bool {
     matches!(&event.call, Call::Write { data, .. } if data.len() >= 1 << 20)
 }
 
@@ -84,7 +84,7 @@ impl Recording {
     }
 
     /// The same with other events.
-    pub(super) fn with(&self, events: Vec<Event>) -> Recording {
+    pub(super) fn with(&self, events: Vec<Recorded>) -> Recording {
         let (volume, place) = (self.volume.clone(), self.place.clone());
         Recording { events, before: self.before.clone(), after: self.after.clone(), volume, place, ..*self }
     }

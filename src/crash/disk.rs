@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::fs::handle::path as as_path;
-use crate::fs::record::{Call, Event};
+use crate::fs::record::{Call, Recorded};
 use crate::fs::{FileKind, Handle, StoreFile};
 use crate::time::Time;
 
@@ -64,7 +64,7 @@ impl Disk {
 
     /// Does what `event` says to names and attributes, not to contents. What cannot be done, because something before
     /// it is missing, is not. `now` is the time that it leaves behind.
-    pub(super) fn apply(&mut self, event: &Event, now: i64) {
+    pub(super) fn apply(&mut self, event: &Recorded, now: i64) {
         self.call(event.on.ino, &event.call, Time { secs: now, nanos: 0 });
     }
 

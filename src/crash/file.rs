@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Random;
-use crate::fs::record::{Call, Event};
+use crate::fs::record::{Call, Recorded};
 
 const BLOCK: usize = 512;
 
@@ -23,7 +23,7 @@ pub(super) struct Choices {
 }
 
 /// How many of the first `events` the file with the number `ino` is safe from.
-pub(super) fn covered(events: &[Event], ino: u64) -> usize {
+pub(super) fn covered(events: &[Recorded], ino: u64) -> usize {
     let syncs = events.iter().filter(|event| match event.call {
         Call::SyncAll => true,
         Call::Sync => event.on.ino == ino,
@@ -34,7 +34,7 @@ pub(super) fn covered(events: &[Event], ino: u64) -> usize {
 
 impl Unsynced {
     /// The file with the number `ino`, which held `before`, after `events`.
-    pub(super) fn after(events: &[Event], ino: u64, before: &[u8]) -> Unsynced {
+    pub(super) fn after(events: &[Recorded], ino: u64, before: &[u8]) -> Unsynced {
         let covered = covered(events, ino);
         let mut durable = before.to_vec();
         let mut calls = Vec::new();
@@ -182,11 +182,11 @@ mod tests {
     use super::*;
     use crate::fs::FileId;
 
-    fn event(began: usize, call: Call) -> Event {
-        Event { began, on: FileId { dev: (0, 0), ino: 1 }, call }
+    fn event(began: usize, call: Call) -> Recorded {
+        Recorded { began, on: FileId { dev: (0, 0), ino: 1 }, call }
     }
 
-    fn write(began: usize, offset: u64, byte: u8) -> Event {
+    fn write(began: usize, offset: u64, byte: u8) -> Recorded {
         event(began, Call::Write { offset, data: vec![byte; BLOCK] })
     }
 

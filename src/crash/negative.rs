@@ -5,32 +5,32 @@ use super::append::{
 };
 use super::state::{Cut, Journal};
 use super::swap::{self, Case};
-use crate::fs::record::{Call, Event};
+use crate::fs::record::{Call, Recorded};
 use crate::observer::Run;
 
 /// The events in another order, or fewer of them: those that were at `order`.
-pub(super) fn reordered(events: &[Event], order: &[usize]) -> Vec<Event> {
+pub(super) fn reordered(events: &[Recorded], order: &[usize]) -> Vec<Recorded> {
     let new = |(at, &index): (usize, &usize)| {
         let event = &events[index];
         // What was complete when it began, of what is now before it.
         let began = order[..at].iter().take_while(|&&earlier| event.began == index || earlier < event.began);
-        Event { began: began.count(), ..event.clone() }
+        Recorded { began: began.count(), ..event.clone() }
     };
     order.iter().enumerate().map(new).collect()
 }
 
 /// All events but one.
-pub(super) fn without(events: &[Event], left_out: usize) -> Vec<Event> {
+pub(super) fn without(events: &[Recorded], left_out: usize) -> Vec<Recorded> {
     let order: Vec<_> = (0..events.len()).filter(|&index| index != left_out).collect();
     reordered(events, &order)
 }
 
-fn syncs(events: &[Event]) -> impl Iterator<Item = usize> {
+fn syncs(events: &[Recorded]) -> impl Iterator<Item = usize> {
     (0..events.len()).filter(|&index| events[index].is_sync())
 }
 
 /// Whether a power cut leaves something wrong, and what.
-fn caught(recording: &Recording, events: Vec<Event>, old: &[u8]) -> Option<String> {
+fn caught(recording: &Recording, events: Vec<Recorded>, old: &[u8]) -> Option<String> {
     let played = recording.with(events).play_with(old, true, 50, |checker| checker.ask_others = false);
     played.err()
 }
@@ -44,7 +44,7 @@ fn a_backup_that_writes_its_first_block_too_early_is_caught() {
         let events = &recording.events;
         assert_eq!(caught(&recording, events.clone(), &old), None);
 
-        let at_end = |event: &Event| matches!(event.call, Call::Write { offset, .. } if offset + 1024 == old.len() as u64);
+        let at_end = |event: &Recorded| matches!(event.call, Call::Write { offset, .. } if offset + 1024 == old.len() as u64);
         let commit = events.iter().position(at_end).unwrap();
         assert!(!events[..commit].iter().any(at_end) && commit == events.len() - 2);
         let all: Vec<usize> = (0..events.len()).filter(|&index| index != commit).collect();
@@ -125,7 +125,7 @@ fn a_swap_without_its_mark_is_caught() {
             Call::Create { name, made, .. } if name == b"swapping.part" => Some(made.id.ino),
             _ => None,
         });
-        let of_mark = |event: &Event| {
+        let of_mark = |event: &Recorded| {
             Some(event.on.ino) == mark
                 || match &event.call {
                     Call::Create { name, .. } | Call::Rename { name, .. } => name == b"swapping.part",

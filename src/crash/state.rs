@@ -6,7 +6,7 @@ use super::Random;
 use super::disk::Disk;
 use super::file::Unsynced;
 use crate::fs::FileKind;
-use crate::fs::record::{Call, Event};
+use crate::fs::record::{Call, Recorded};
 
 /// What the journal of a filesystem promises besides `syncfs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) enum Data {
 /// The tree `before`, and what was done to it until the power failed.
 pub(super) struct Cut<'a> {
     pub(super) before: &'a Disk,
-    pub(super) events: &'a [Event],
+    pub(super) events: &'a [Recorded],
     pub(super) journal: Journal,
 }
 
@@ -71,7 +71,7 @@ impl Cut<'_> {
     }
 
     /// What the sync of one file or directory keeps of the events from `from` on.
-    fn logged(&self, from: usize, sync: &Event) -> impl Iterator<Item = usize> {
+    fn logged(&self, from: usize, sync: &Recorded) -> impl Iterator<Item = usize> {
         // With it, the directories that lead to it.
         let mut way = BTreeSet::from([sync.on.ino]);
         for event in self.events[..sync.began].iter().rev() {
@@ -80,7 +80,7 @@ impl Cut<'_> {
                 _ => {}
             }
         }
-        let keeps = move |event: &Event| match &event.call {
+        let keeps = move |event: &Recorded| match &event.call {
             Call::Create { made, .. } => way.contains(&made.id.ino) || event.on.ino == sync.on.ino,
             Call::Rename { to, .. } => [event.on.ino, to.ino].contains(&sync.on.ino),
             _ => event.on.ino == sync.on.ino,

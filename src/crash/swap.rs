@@ -14,7 +14,7 @@ use super::volumes::{Checker, Restore, picture};
 use super::{Random, states};
 use crate::config::{Config, Need, Overrides};
 use crate::fs::FileId;
-use crate::fs::record::{Call, Event, record};
+use crate::fs::record::{Call, Recorded, record};
 use crate::observer::Run;
 use crate::{RestoreOptions, backup, init_archive, restore};
 
@@ -22,7 +22,7 @@ use crate::{RestoreOptions, backup, init_archive, restore};
 pub(super) struct Recording {
     pub(super) restore: Restore,
     pub(super) before: Disk,
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<Recorded>,
 }
 
 /// How a restore is done, and to what.
@@ -155,7 +155,12 @@ impl Recording {
     }
 
     /// Plays a power cut at every point.
-    pub(super) fn play(&self, events: &[Event], journal: Journal, random: usize) -> Result<String, String> {
+    pub(super) fn play(
+        &self,
+        events: &[Recorded],
+        journal: Journal,
+        random: usize,
+    ) -> Result<String, String> {
         let mut checker = Checker::new(&self.restore);
         let mut seed = Random(1);
         let count = events.len();
@@ -191,7 +196,7 @@ impl Recording {
 }
 
 /// Of the numbers that XFS gives again, once what had one is removed, makes others.
-fn renumber(events: &mut [Event], before: &Disk) {
+fn renumber(events: &mut [Recorded], before: &Disk) {
     let mut taken: BTreeSet<u64> = before.nodes.keys().copied().collect();
     let mut now = BTreeMap::new();
     for (index, event) in events.iter_mut().enumerate() {
@@ -210,8 +215,8 @@ fn renumber(events: &mut [Event], before: &Disk) {
 }
 
 /// The calls of a recording, a line each.
-pub(super) fn shown(events: &[Event]) -> String {
-    let line = |(index, event): (usize, &Event)| {
+pub(super) fn shown(events: &[Recorded]) -> String {
+    let line = |(index, event): (usize, &Recorded)| {
         let call: String = format!("{:?}", event.call).chars().take(150).collect();
         format!("{index} on {}: {call}\n", event.on.ino)
     };

@@ -14,7 +14,7 @@ use crate::time::Time;
 
 /// One call that succeeded, in the order in which they did.
 #[derive(Debug, Clone)]
-pub(crate) struct Event {
+pub(crate) struct Recorded {
     /// How many events were complete when this call began: a sync covers these and no others.
     pub(crate) began: usize,
     /// The file or directory that it was called with.
@@ -68,12 +68,12 @@ pub(crate) enum Call {
 }
 
 static ACTIVE: AtomicBool = AtomicBool::new(false);
-static EVENTS: Mutex<Vec<Event>> = Mutex::new(Vec::new());
+static EVENTS: Mutex<Vec<Recorded>> = Mutex::new(Vec::new());
 /// Held by the one recording that there is.
 static RECORDING: Mutex<()> = Mutex::new(());
 
 /// Does `run`, and gives what it did to the filesystem with the number `dev`. All threads are recorded.
-pub(crate) fn record<T>(dev: (u32, u32), run: impl FnOnce() -> T) -> (T, Vec<Event>) {
+pub(crate) fn record<T>(dev: (u32, u32), run: impl FnOnce() -> T) -> (T, Vec<Recorded>) {
     let _one = RECORDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     EVENTS.lock().unwrap().clear();
     ACTIVE.store(true, Ordering::SeqCst);
@@ -81,10 +81,10 @@ pub(crate) fn record<T>(dev: (u32, u32), run: impl FnOnce() -> T) -> (T, Vec<Eve
     ACTIVE.store(false, Ordering::SeqCst);
     let all = std::mem::take(&mut *EVENTS.lock().unwrap());
     // Other tests run beside this one: their events go, and are not counted.
-    let kept = |event: &&Event| event.on.dev == dev;
+    let kept = |event: &&Recorded| event.on.dev == dev;
     let events = all.iter().filter(kept).map(|event| {
         let began = all[..event.began].iter().filter(kept).count();
-        Event { began, ..event.clone() }
+        Recorded { began, ..event.clone() }
     });
     (done, events.collect())
 }
@@ -100,7 +100,7 @@ impl Begun {
     /// The call succeeded.
     pub(crate) fn end(self, on: impl AsFd, call: impl FnOnce() -> io::Result<Call>) {
         let Some(began) = self.0 else { return };
-        let event = Event { began, on: stat_handle(on).unwrap().id, call: call().unwrap() };
+        let event = Recorded { began, on: stat_handle(on).unwrap().id, call: call().unwrap() };
         EVENTS.lock().unwrap().push(event);
     }
 }
@@ -130,7 +130,7 @@ impl Call {
     }
 }
 
-impl Event {
+impl Recorded {
     pub(crate) fn is_sync(&self) -> bool {
         matches!(self.call, Call::Sync | Call::SyncAll)
     }

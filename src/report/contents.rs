@@ -26,8 +26,8 @@ pub struct Listing {
     pub snapshots: Vec<ListedSnapshot>,
     /// How many members belong to no snapshot.
     pub foreign: u64,
-    /// What follows the end. JSON has two numbers of it, `remains` and `padding`; where something foreign follows, both
-    /// are 0, and that is the last of the problems.
+    /// What follows the end. JSON has two numbers of it, `remains` and `padding`; where something foreign
+    /// follows, both are 0, and that is the last of the problems.
     #[serde(flatten, with = "serial::tail")]
     pub tail: Tail,
     /// What is wrong, in the order of offsets.
@@ -198,7 +198,8 @@ pub struct Verification {
     /// The archive.
     #[serde(with = "serial::path")]
     pub archive: PathBuf,
-    /// Whether nothing is wrong, as far as it could be checked, and each snapshot is one that this version restores.
+    /// Whether nothing is wrong, as far as it could be checked, and each snapshot is one that this version
+    /// restores.
     pub ok: bool,
     /// Its snapshots, oldest first.
     pub snapshots: Vec<Verified>,

@@ -65,16 +65,16 @@ pub struct End {
     pub exit_code: u8,
     /// What went wrong, unless all was done.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<Failure>,
+    pub error: Option<RunError>,
 }
 
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct RunError {
     /// What was being done, to what, and why it failed: one line.
     pub message: String,
-    /// What to do about it, where that is known: as data, for a program that has words of its own. `None` too where a
-    /// later version wrote a hint that this one does not know.
+    /// What to do about it, where that is known: as data, for a program that has words of its own. `None` too
+    /// where a later version wrote a hint that this one does not know.
     #[serde(default, deserialize_with = "known")]
     pub hint: Option<Hint>,
     /// The same in words, which name the flags of the program and of `docker run`.

@@ -1,4 +1,5 @@
-//! How reports write values that JSON has no form of: names are bytes, paths too, and durations have fractions.
+//! How reports write values that JSON has no form of: names are bytes, paths too, and durations have
+//! fractions.
 
 pub(super) use crate::name::serial as name;
 

@@ -42,7 +42,8 @@ impl Meter {
         self.total
     }
 
-    /// After `now` seconds, with `files` and `done` bytes handled: `backing up: 12,345 files, 3.2 GiB, 240 MiB/s`.
+    /// After `now` seconds, with `files` and `done` bytes handled:
+    /// `backing up: 12,345 files, 3.2 GiB, 240 MiB/s`.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -87,7 +88,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn files_bytes_and_rate_are_told() {
+    fn files_bytes_and_rate_are_shown() {
         let mut meter = Meter::new(Phase::BackingUp, None);
         assert_eq!(meter.read(10.0, 12_345, 2400 * MIB), "backing up: 12,345 files, 2.3 GiB, 240 MiB/s");
         let mut meter = Meter::new(Phase::Restoring, Some(400 * MIB));

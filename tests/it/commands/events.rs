@@ -10,7 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use snapshotter::Hint;
-use snapshotter::report::{BackupReport, End, Event, Failure, Phase, RestoreReport, Verification};
+use snapshotter::report::{BackupReport, End, Event, Phase, RestoreReport, RunError, Verification};
 
 use super::prepared;
 use crate::support::run::HANGS;
@@ -46,7 +46,7 @@ fn done(s: &Sandbox, args: &[&str]) -> (Run, Vec<Event>) {
     (run, events)
 }
 
-fn failed(s: &Sandbox, args: &[&str], exit_code: u8) -> (Vec<Event>, Failure) {
+fn failed(s: &Sandbox, args: &[&str], exit_code: u8) -> (Vec<Event>, RunError) {
     let (run, events, end) = run(s, args);
     assert_eq!(end.exit_code, exit_code, "{run}");
     (events, end.error.unwrap())
