@@ -24,8 +24,8 @@ use crate::archive::entry::{Entry, Kind};
 use crate::archive::open::Reader;
 pub use crate::backup::options::{BackupOptions, ChecksumPolicy};
 use crate::backup::scheduler::Scheduler;
-use crate::backup::shared::Shared;
-use crate::backup::sink::Sink;
+use crate::backup::shared::BackupRun;
+use crate::backup::sink::{ClosingFiles, Sink};
 use crate::backup::tree::Tree;
 use crate::backup::volumes::OpenVolume;
 use crate::config::Config;
@@ -35,7 +35,7 @@ use crate::fs::FileId;
 use crate::fs::ids::explain;
 use crate::observer::{Phase, Run};
 use crate::report::BackupReport;
-use crate::snapshot::manifest::{FORMAT, Manifest};
+use crate::snapshot::manifest::{FORMAT, Manifest, Warnings};
 use crate::snapshot::{
     SNAPSHOT_JSON, SnapshotVolume, VOLUMES_DATA, begin_block, catalog, under, volumes_data,
 };
@@ -99,7 +99,7 @@ fn write(
     let created = Time::now();
 
     run.observer.begin(Phase::BackingUp, None);
-    let shared = Shared::new(append, run);
+    let shared = BackupRun::new(append, run);
     let scheduler = Scheduler::new(&shared);
     let (stored, mut closing) = scheduler.with_helpers(|| {
         let mut sink = Sink::new(&scheduler, options.checksum);
@@ -111,25 +111,7 @@ fn write(
 
     let list = volumes_data::encode(volumes.iter().map(|volume| (volume.path, volume.kind)));
     closing.file(&closing_entry(&config.prefix, VOLUMES_DATA, &list, created), &list, Cover::Full)?;
-    let manifest = Manifest {
-        format: FORMAT,
-        needs: Vec::new(),
-        program: PROGRAM.to_owned(),
-        created: created.to_rfc3339(),
-        prefix: config.prefix.clone(),
-        note: options.note.clone(),
-        volumes: stored.clone(),
-        exclude: config.exclude.patterns().to_vec(),
-        members: closing.members,
-        bytes: closing.length(),
-        entries,
-        size,
-        unhashed,
-        warning_count: warnings.count,
-        warnings: warnings.kept.clone(),
-        digest: closing.digest.to_hex(),
-    };
-    let json = manifest.encode();
+    let json = manifest(config, options, created, &stored, &closing, &warnings).encode();
     let entry = closing_entry(&config.prefix, SNAPSHOT_JSON, &json, created);
     let checksum = closing.file(&entry, &json, Cover::Close)?;
     let end = closing.finish()?;
@@ -151,12 +133,41 @@ fn write(
     })
 }
 
+/// What the snapshot's last file says of it.
+fn manifest(
+    config: &Config,
+    options: &BackupOptions,
+    created: Time,
+    stored: &[SnapshotVolume],
+    closing: &ClosingFiles,
+    warnings: &Warnings,
+) -> Manifest {
+    Manifest {
+        format: FORMAT,
+        needs: Vec::new(),
+        program: PROGRAM.to_owned(),
+        created: created.to_rfc3339(),
+        prefix: config.prefix.clone(),
+        note: options.note.clone(),
+        volumes: stored.to_vec(),
+        exclude: config.exclude.patterns().to_vec(),
+        members: closing.members,
+        bytes: closing.length(),
+        entries: closing.entries,
+        size: closing.size,
+        unhashed: closing.unhashed,
+        warning_count: warnings.count,
+        warnings: warnings.kept.clone(),
+        digest: closing.digest.to_hex(),
+    }
+}
+
 /// Stores the volumes, one after the other.
 fn store(
     volumes: &[OpenVolume],
     config: &Config,
     left_out: &[FileId],
-    shared: &Shared,
+    shared: &BackupRun,
     sink: &mut Sink,
 ) -> Result<Vec<SnapshotVolume>> {
     let mut stored = Vec::new();

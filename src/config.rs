@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::document::read::{Document, Item};
+use crate::config::document::read::{Document, DocumentPart};
 pub use crate::config::exclude::Exclude;
 use crate::config::origin::{ConfigFile, Origin};
 pub use crate::config::paths::Volume;
@@ -110,12 +110,12 @@ impl Config {
             (None, None) => {
                 let reason =
                     "`prefix` is missing: write `prefix: NAME`, or `prefix: \"\"` for the archive's root";
-                return Err(origin.refuse(Item::Document, reason));
+                return Err(origin.refuse(DocumentPart::Document, reason));
             }
         };
         let patterns = document.exclude.unwrap_or_default();
-        let exclude =
-            Exclude::compile(patterns).map_err(|bad| origin.refuse(Item::Pattern(bad.index), bad.reason))?;
+        let exclude = Exclude::compile(patterns)
+            .map_err(|bad| origin.refuse(DocumentPart::Pattern(bad.index), bad.reason))?;
         let volumes = match document.volumes {
             _ if !volumes.is_empty() => {
                 Given { value: volumes.clone(), origin: Origin::Named(named.volumes) }
@@ -150,12 +150,12 @@ impl Config {
         need: Need,
     ) -> Result<Config> {
         let Given { value: paths, origin: volumes_origin } = volumes;
-        let refuse = |reason| prefix.origin.refuse(Item::Prefix, reason);
+        let refuse = |reason| prefix.origin.refuse(DocumentPart::Prefix, reason);
         let prefix = paths::prefix(&prefix.value).map_err(refuse)?;
         let mut known = HashSet::new();
         let mut volumes = Vec::with_capacity(paths.len());
         for (index, path) in paths.iter().enumerate() {
-            let refuse = |reason| volumes_origin.refuse(Item::Volume(index), reason);
+            let refuse = |reason| volumes_origin.refuse(DocumentPart::Volume(index), reason);
             let volume = Volume::parse(path, &prefix).map_err(refuse)?;
             if !known.insert(volume.clone()) {
                 return Err(refuse(format!("{} is there twice: keep one", quote(path))));
@@ -164,7 +164,7 @@ impl Config {
         }
         if volumes.is_empty() && need == Need::Volumes {
             let reason = "there are no volumes: list their paths, as in `volumes: [/data]`";
-            return Err(volumes_origin.refuse(Item::Document, reason));
+            return Err(volumes_origin.refuse(DocumentPart::Document, reason));
         }
         Ok(Config { prefix, volumes, exclude, file: None, volumes_origin })
     }

@@ -9,7 +9,7 @@ use crate::archive::encode::Encoded;
 use crate::archive::padding;
 use crate::archive::ustar::Block;
 use crate::backup::piece::{Piece, Totals};
-use crate::backup::shared::Shared;
+use crate::backup::shared::BackupRun;
 use crate::backup::source::SourceFile;
 use crate::error::Result;
 
@@ -104,7 +104,7 @@ impl Bundle {
     }
 
     /// Reads all files, and seals every member.
-    pub(super) fn read(&mut self, shared: &Shared, totals: &mut Totals) -> Result<Piece> {
+    pub(super) fn read(&mut self, shared: &BackupRun, totals: &mut Totals) -> Result<Piece> {
         shared.run.cancel.check("the archive is as it was")?;
         let mut read = 0;
         for member in self.members.drain(..) {

@@ -10,7 +10,7 @@ use crate::archive::entry::Entry;
 use crate::archive::padding;
 use crate::archive::ustar::Block;
 use crate::backup::piece::{Piece, Totals};
-use crate::backup::shared::Shared;
+use crate::backup::shared::BackupRun;
 use crate::backup::source::SourceFile;
 use crate::error::{Error, Result};
 use crate::fs::clone::CLONE_BLOCK;
@@ -124,7 +124,7 @@ impl Large {
     }
 
     /// Does the next part; returns what is to be written because of it.
-    pub(super) fn step(&mut self, shared: &Shared, totals: &mut Totals) -> Result<[Option<Piece>; 2]> {
+    pub(super) fn step(&mut self, shared: &BackupRun, totals: &mut Totals) -> Result<[Option<Piece>; 2]> {
         shared.run.cancel.check("the archive is as it was")?;
         if !self.begun {
             self.begin(shared)?;
@@ -140,7 +140,7 @@ impl Large {
         Ok([part, header])
     }
 
-    fn begin(&mut self, shared: &Shared) -> Result<()> {
+    fn begin(&mut self, shared: &BackupRun) -> Result<()> {
         self.begun = true;
         // Before anything is written around it: the system first writes out what lies in the range.
         let clone = self.clone.take();
@@ -165,7 +165,7 @@ impl Large {
     }
 
     /// Clones the whole blocks of each extent that are aligned, until that fails.
-    fn clone_extents(&mut self, shared: &Shared) -> Result<()> {
+    fn clone_extents(&mut self, shared: &BackupRun) -> Result<()> {
         let mut position = self.opening.len() as u64;
         for &(offset, length) in self.source.extents() {
             let mut done = 0;
@@ -194,7 +194,7 @@ impl Large {
 
     /// Skips what was cloned, a part at a time where the checksum covers it: that is read from the archive,
     /// where it cannot change.
-    fn skip_cloned(&mut self, cloned: &Range<u64>, shared: &Shared) -> Result<()> {
+    fn skip_cloned(&mut self, cloned: &Range<u64>, shared: &BackupRun) -> Result<()> {
         let mut length = cloned.end - self.position;
         if self.covers_data() {
             length = length.min(PART as u64);
@@ -213,7 +213,7 @@ impl Large {
     }
 
     /// Reads a part of what lies before `limit`.
-    fn read_to(&mut self, limit: u64, shared: &Shared) -> Result<Piece> {
+    fn read_to(&mut self, limit: u64, shared: &BackupRun) -> Result<Piece> {
         let at = self.data_at() + self.position;
         // From the second part on, whole pages of the archive are written.
         let room = PART as u64 - at % CLONE_BLOCK;
@@ -266,7 +266,7 @@ impl Large {
         }
     }
 
-    fn finish(&mut self, shared: &Shared, totals: &mut Totals) -> Result<Piece> {
+    fn finish(&mut self, shared: &BackupRun, totals: &mut Totals) -> Result<Piece> {
         if let Some(change) = self.source.change(self.shrunk, &self.path)? {
             shared.warn(&self.path, change)?;
         }

@@ -2,7 +2,7 @@
 //! that is said, once a volume, since it often is so for all of its files.
 
 use crate::archive::entry::Entry;
-use crate::backup::shared::Shared;
+use crate::backup::shared::BackupRun;
 use crate::error::{Context, Result};
 use crate::fs::ids::{Namespace, Owner};
 use crate::fs::{Handle, acl};
@@ -49,7 +49,7 @@ impl Owners {
     }
 
     /// Says what was found.
-    pub(super) fn report(&self, shared: &Shared) -> Result<()> {
+    pub(super) fn report(&self, shared: &BackupRun) -> Result<()> {
         let Some(namespace) = &self.namespace else { return Ok(()) };
         if self.unmapped.count > 0 {
             let reason = format!(

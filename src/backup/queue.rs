@@ -40,13 +40,13 @@ pub(super) enum Next<J, P> {
     /// What it was there for has come.
     Over,
     /// This, when it has woken others.
-    Do(Step<J, P>, Wake),
+    Do(Work<J, P>, Wake),
     /// Wait until it is woken, and ask again.
     Wait,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Step<J, P> {
+pub(super) enum Work<J, P> {
     Read(J),
     Write(P),
 }
@@ -60,8 +60,9 @@ pub(super) enum Wake {
     All,
 }
 
+/// The state: what is to be done, and what is being done.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Queue<J, P> {
+pub(super) struct WorkQueue<J, P> {
     jobs: VecDeque<J>,
     pieces: VecDeque<P>,
     /// A thread is writing.
@@ -77,9 +78,9 @@ pub(super) struct Queue<J, P> {
     max_pieces: usize,
 }
 
-impl<J, P> Queue<J, P> {
+impl<J, P> WorkQueue<J, P> {
     pub(super) fn new(max_jobs: usize, max_pieces: usize) -> Self {
-        Queue {
+        WorkQueue {
             jobs: VecDeque::new(),
             pieces: VecDeque::new(),
             writing: false,
@@ -155,18 +156,18 @@ impl<J, P> Queue<J, P> {
         self.stopped
     }
 
-    fn take(&mut self) -> Option<Step<J, P>> {
+    fn take(&mut self) -> Option<Work<J, P>> {
         if !self.writing
             && let Some(piece) = self.pieces.pop_front()
         {
             self.writing = true;
-            return Some(Step::Write(piece));
+            return Some(Work::Write(piece));
         }
         if self.pieces.len() < self.max_pieces
             && let Some(job) = self.jobs.pop_front()
         {
             self.reading += 1;
-            return Some(Step::Read(job));
+            return Some(Work::Read(job));
         }
         None
     }

@@ -11,8 +11,8 @@ use std::thread;
 use crate::backup::bundle::Bundle;
 use crate::backup::large::Large;
 use crate::backup::piece::{Piece, Totals};
-use crate::backup::queue::{Next, Queue, Step, Until, Wake};
-use crate::backup::shared::{Shared, lock};
+use crate::backup::queue::{Next, Until, Wake, Work, WorkQueue};
+use crate::backup::shared::{BackupRun, lock};
 use crate::error::{Error, Result};
 
 /// The most threads that are of use: one of them writes.
@@ -32,35 +32,35 @@ pub(super) enum ReadJob {
 }
 
 pub(super) struct Scheduler<'a> {
-    pub(super) shared: &'a Shared<'a>,
-    progress: Mutex<Progress>,
+    pub(super) shared: &'a BackupRun<'a>,
+    schedule: Mutex<Schedule>,
     /// Waited for by all threads that find nothing to do.
     changed: Condvar,
 }
 
-struct Progress {
-    queue: Queue<ReadJob, Piece>,
+struct Schedule {
+    queue: WorkQueue<ReadJob, Piece>,
     totals: Totals,
-    failed: Option<Failure>,
+    failed: Option<FirstFailure>,
     /// To be used again.
     bundles: Vec<Bundle>,
 }
 
 /// What failed: of several failures, the one that comes first in the archive.
-struct Failure {
+struct FirstFailure {
     at: u64,
     error: Error,
 }
 
 impl<'a> Scheduler<'a> {
-    pub(super) fn new(shared: &'a Shared<'a>) -> Self {
-        let progress = Progress {
-            queue: Queue::new(MAX_JOBS, MAX_PIECES),
+    pub(super) fn new(shared: &'a BackupRun<'a>) -> Self {
+        let schedule = Schedule {
+            queue: WorkQueue::new(MAX_JOBS, MAX_PIECES),
             totals: Totals::default(),
             failed: None,
             bundles: Vec::new(),
         };
-        Scheduler { shared, progress: Mutex::new(progress), changed: Condvar::new() }
+        Scheduler { shared, schedule: Mutex::new(schedule), changed: Condvar::new() }
     }
 
     /// Runs `walk` in this thread, with as many others at its side as the machine has processors.
@@ -83,42 +83,42 @@ impl<'a> Scheduler<'a> {
 
     /// A bundle that was read, or a new one, with a buffer that has anything in it.
     pub(super) fn bundle(&self) -> Bundle {
-        let bundle = lock(&self.progress).bundles.pop().unwrap_or_default();
+        let bundle = lock(&self.schedule).bundles.pop().unwrap_or_default();
         bundle.with_buffer(self.shared.buffer())
     }
 
     /// Hands over a job; does others while too many are waiting.
     pub(super) fn push(&self, job: ReadJob) -> Result<()> {
-        let mut progress = self.work(Until::Room);
-        if progress.queue.is_stopped() {
-            return Err(progress.error());
+        let mut schedule = self.work(Until::Room);
+        if schedule.queue.is_stopped() {
+            return Err(schedule.error());
         }
-        self.wake(progress.queue.push(job));
+        self.wake(schedule.queue.push(job));
         Ok(())
     }
 
     /// Does what there is until all is written, and returns the numbers of all members.
     pub(super) fn finish(&self) -> Result<Totals> {
-        let mut progress = self.work(Until::Written);
-        if progress.queue.is_stopped() { Err(progress.error()) } else { Ok(progress.totals) }
+        let mut schedule = self.work(Until::Written);
+        if schedule.queue.is_stopped() { Err(schedule.error()) } else { Ok(schedule.totals) }
     }
 
     /// Does what there is, and waits where there is nothing, until that has come.
-    fn work(&self, until: Until) -> MutexGuard<'_, Progress> {
-        let mut progress = lock(&self.progress);
+    fn work(&self, until: Until) -> MutexGuard<'_, Schedule> {
+        let mut schedule = lock(&self.schedule);
         loop {
-            match progress.queue.next(until) {
-                Next::Over => return progress,
+            match schedule.queue.next(until) {
+                Next::Over => return schedule,
                 Next::Wait => {
-                    progress = self.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
+                    schedule = self.changed.wait(schedule).unwrap_or_else(PoisonError::into_inner);
                 }
                 Next::Do(step, wake) => {
-                    drop(progress);
+                    drop(schedule);
                     self.wake(wake);
-                    progress = match step {
-                        Step::Write(piece) => self.write(piece),
-                        Step::Read(ReadJob::Bundle(bundle)) => self.read_bundle(bundle),
-                        Step::Read(ReadJob::Large(large)) => self.read_large(large),
+                    schedule = match step {
+                        Work::Write(piece) => self.write(piece),
+                        Work::Read(ReadJob::Bundle(bundle)) => self.read_bundle(bundle),
+                        Work::Read(ReadJob::Large(large)) => self.read_large(large),
                     };
                 }
             }
@@ -133,37 +133,37 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    fn write(&self, piece: Piece) -> MutexGuard<'_, Progress> {
+    fn write(&self, piece: Piece) -> MutexGuard<'_, Schedule> {
         let written = self.guarded(|| self.shared.append.write(&piece.bytes, piece.at));
         self.shared.give_back(piece.bytes);
-        let mut progress = lock(&self.progress);
+        let mut schedule = lock(&self.schedule);
         if let Err(error) = written {
-            progress.fail(piece.at, error);
+            schedule.fail(piece.at, error);
         }
-        self.wake(progress.queue.wrote());
-        progress
+        self.wake(schedule.queue.wrote());
+        schedule
     }
 
-    fn read_bundle(&self, mut bundle: Bundle) -> MutexGuard<'_, Progress> {
+    fn read_bundle(&self, mut bundle: Bundle) -> MutexGuard<'_, Schedule> {
         let mut totals = Totals::default();
         let read = self.guarded(|| bundle.read(self.shared, &mut totals));
         let at = bundle.at();
-        let mut progress = lock(&self.progress);
-        progress.bundles.push(bundle);
-        let piece = progress.count(at, &totals, read);
-        self.wake(progress.queue.read(piece, None));
-        progress
+        let mut schedule = lock(&self.schedule);
+        schedule.bundles.push(bundle);
+        let piece = schedule.count(at, &totals, read);
+        self.wake(schedule.queue.read(piece, None));
+        schedule
     }
 
-    fn read_large(&self, mut large: Box<Large>) -> MutexGuard<'_, Progress> {
+    fn read_large(&self, mut large: Box<Large>) -> MutexGuard<'_, Schedule> {
         let mut totals = Totals::default();
         let read = self.guarded(|| large.step(self.shared, &mut totals));
         let at = large.at();
         let rest = (!large.is_done()).then_some(ReadJob::Large(large));
-        let mut progress = lock(&self.progress);
-        let pieces = progress.count(at, &totals, read);
-        self.wake(progress.queue.read(pieces.into_iter().flatten().flatten(), rest));
-        progress
+        let mut schedule = lock(&self.schedule);
+        let pieces = schedule.count(at, &totals, read);
+        self.wake(schedule.queue.read(pieces.into_iter().flatten().flatten(), rest));
+        schedule
     }
 
     /// Does what may panic, so that no other thread then waits for this one.
@@ -176,7 +176,7 @@ impl<'a> Scheduler<'a> {
     }
 }
 
-impl Progress {
+impl Schedule {
     /// Takes what came of a step of the job at `at`, unless it failed.
     fn count<T>(&mut self, at: u64, totals: &Totals, read: Result<T>) -> Option<T> {
         match read {
@@ -193,7 +193,7 @@ impl Progress {
 
     fn fail(&mut self, at: u64, error: Error) {
         if self.failed.as_ref().is_none_or(|first| at < first.at) {
-            self.failed = Some(Failure { at, error });
+            self.failed = Some(FirstFailure { at, error });
         }
         self.queue.stop();
     }
@@ -218,7 +218,7 @@ struct EndHelpers<'s, 'a>(&'s Scheduler<'a>);
 
 impl Drop for EndHelpers<'_, '_> {
     fn drop(&mut self) {
-        let wake = lock(&self.0.progress).queue.close();
+        let wake = lock(&self.0.schedule).queue.close();
         self.0.wake(wake);
     }
 }
@@ -228,7 +228,7 @@ struct AbortOnPanic<'s, 'a>(&'s Scheduler<'a>);
 
 impl Drop for AbortOnPanic<'_, '_> {
     fn drop(&mut self) {
-        let wake = lock(&self.0.progress).queue.abort();
+        let wake = lock(&self.0.schedule).queue.abort();
         self.0.wake(wake);
     }
 }

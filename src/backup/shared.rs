@@ -8,7 +8,7 @@ use crate::fs::clone::DevicePair;
 use crate::observer::Run;
 use crate::snapshot::manifest::Warnings;
 
-pub(super) struct Shared<'a> {
+pub(super) struct BackupRun<'a> {
     pub(super) append: &'a Append,
     pub(super) run: &'a Run<'a>,
     pub(super) clones: DevicePair,
@@ -17,9 +17,9 @@ pub(super) struct Shared<'a> {
     buffers: Mutex<Vec<Vec<u8>>>,
 }
 
-impl<'a> Shared<'a> {
+impl<'a> BackupRun<'a> {
     pub(super) fn new(append: &'a Append, run: &'a Run<'a>) -> Self {
-        Shared {
+        BackupRun {
             append,
             run,
             clones: DevicePair::default(),

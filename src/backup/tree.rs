@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use crate::archive::entry::{Entry, Kind};
 use crate::backup::attributes::{describe, read_xattrs};
 use crate::backup::owners::Owners;
-use crate::backup::shared::Shared;
+use crate::backup::shared::BackupRun;
 use crate::backup::sink::Sink;
 use crate::backup::source::SourceFile;
 use crate::backup::volumes::OpenVolume;
@@ -32,7 +32,7 @@ pub(super) struct Tree<'a, 'b> {
     volume: &'a OpenVolume<'a>,
     /// The archive and the configuration.
     left_out: &'a [FileId],
-    shared: &'a Shared<'a>,
+    shared: &'a BackupRun<'a>,
     sink: &'a mut Sink<'b>,
     /// The volume's name in the archive.
     name: Vec<u8>,
@@ -71,7 +71,7 @@ impl<'a, 'b> Tree<'a, 'b> {
         volumes: &'a [OpenVolume<'a>],
         volume: &'a OpenVolume<'a>,
         left_out: &'a [FileId],
-        shared: &'a Shared<'a>,
+        shared: &'a BackupRun<'a>,
         sink: &'a mut Sink<'b>,
     ) -> Result<Self> {
         Ok(Tree {

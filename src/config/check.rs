@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::document::read::Item;
+use crate::config::document::read::DocumentPart;
 use crate::config::{Config, Volume};
 use crate::error::{Context as _, Hint, Result, reason};
 use crate::fs::by_path::canonical;
@@ -28,7 +28,7 @@ impl Config {
         let mut known = HashMap::new();
         let mut paths = HashMap::new();
         for (index, volume) in self.volumes.iter().enumerate() {
-            let refuse = |reason| self.volumes_origin.refuse(Item::Volume(index), reason);
+            let refuse = |reason| self.volumes_origin.refuse(DocumentPart::Volume(index), reason);
             let Looked { kind, id, path } =
                 look(volume).map_err(|(reason, hint)| refuse(reason).with_hint(hint))?;
             if let Some(first) = known.insert(id, volume) {
@@ -65,7 +65,7 @@ impl Config {
                 let (this, outer) = (quote(self.volumes[inner].path()), quote(self.volumes[outer].path()));
                 let reason =
                     format!("{this} is inside {outer} and not a mount of its own: remove one of the two");
-                Err(self.volumes_origin.refuse(Item::Volume(inner), reason))
+                Err(self.volumes_origin.refuse(DocumentPart::Volume(inner), reason))
             }
         }
     }
@@ -80,7 +80,7 @@ impl Config {
         let volume = |at: usize| quote(self.volumes[indices[at]].path());
         let (this, outer, second) = (volume(inner), volume(outer), Shown::from(second.as_path()));
         let reason = format!("{this} is {second} in {outer}, mounted a second time: remove one of the two");
-        Err(self.volumes_origin.refuse(Item::Volume(indices[inner]), reason))
+        Err(self.volumes_origin.refuse(DocumentPart::Volume(indices[inner]), reason))
     }
 }
 

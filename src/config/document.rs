@@ -7,7 +7,7 @@ use serde::Deserialize as _;
 use serde::de::{DeserializeSeed as _, IgnoredAny};
 use serde_yaml::Deserializer as Yaml;
 
-use crate::config::document::read::{Document, Item, Root};
+use crate::config::document::read::{Document, DocumentPart, DocumentRoot};
 use crate::name::abridged;
 use crate::yaml::hostile;
 
@@ -33,18 +33,18 @@ impl Document {
         }
         if let Some(second) = Yaml::from_str(text).nth(1) {
             let reason = "a second document begins: keep one".to_owned();
-            return Err(Refusal { line: line_in(second, Item::Document), reason });
+            return Err(Refusal { line: line_in(second, DocumentPart::Document), reason });
         }
-        Root { stop: None }.deserialize(Yaml::from_str(text)).map_err(|error| located(&error))
+        DocumentRoot { stop: None }.deserialize(Yaml::from_str(text)).map_err(|error| located(&error))
     }
 }
 
-pub(super) fn line_of(text: &str, item: Item) -> Option<usize> {
-    line_in(Yaml::from_str(text), item)
+pub(super) fn line_of(text: &str, part: DocumentPart) -> Option<usize> {
+    line_in(Yaml::from_str(text), part)
 }
 
-fn line_in(document: Yaml<'_>, item: Item) -> Option<usize> {
-    let error = Root { stop: Some(item) }.deserialize(document).err()?;
+fn line_in(document: Yaml<'_>, part: DocumentPart) -> Option<usize> {
+    let error = DocumentRoot { stop: Some(part) }.deserialize(document).err()?;
     Some(error.location()?.line())
 }
 
@@ -80,11 +80,17 @@ mod tests {
     #[test]
     fn the_line_of_every_value_is_known() {
         let text = "# c\n\nprefix: a\nvolumes:\n\n  - /a\n  - /b\nexclude: [x,\n  y]\n";
-        let lines =
-            [Item::Document, Item::Prefix, Item::Volumes, Item::Volume(1), Item::Exclude, Item::Pattern(1)]
-                .map(|item| line_of(text, item));
+        let lines = [
+            DocumentPart::Document,
+            DocumentPart::Prefix,
+            DocumentPart::Volumes,
+            DocumentPart::Volume(1),
+            DocumentPart::Exclude,
+            DocumentPart::Pattern(1),
+        ]
+        .map(|part| line_of(text, part));
         assert_eq!(lines, [Some(3), Some(3), Some(6), Some(7), Some(8), Some(9)]);
-        assert_eq!(line_of(text, Item::Volume(2)), None);
+        assert_eq!(line_of(text, DocumentPart::Volume(2)), None);
     }
 
     #[test]

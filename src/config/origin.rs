@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 
 use crate::config::document::line_of;
-use crate::config::document::read::Item;
+use crate::config::document::read::DocumentPart;
 use crate::error::{Context as _, Error, Hint, Result};
 use crate::fs::{FileKind, Handle, StoreFile};
 use crate::name::Shown;
@@ -29,10 +29,10 @@ pub(super) struct ConfigFile {
 }
 
 impl Origin {
-    /// The error that `item` cannot be used.
-    pub(super) fn refuse(&self, item: Item, reason: impl fmt::Display) -> Error {
+    /// The error that `part` cannot be used.
+    pub(super) fn refuse(&self, part: DocumentPart, reason: impl fmt::Display) -> Error {
         match self {
-            Origin::File(file) => file.refuse(line_of(&file.text, item), reason),
+            Origin::File(file) => file.refuse(line_of(&file.text, part), reason),
             Origin::Named(name) => refuse(Shown::from(*name), None, reason),
         }
     }

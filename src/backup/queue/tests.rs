@@ -7,7 +7,7 @@ use super::*;
 
 /// How many steps a job has, each with a piece; the last has two.
 type Job = u8;
-type TestQueue = Queue<Job, ()>;
+type TestQueue = WorkQueue<Job, ()>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Thread {
@@ -15,7 +15,7 @@ enum Thread {
     Walking,
     /// About to ask what is next.
     Awake(Until),
-    Busy(Until, Step<Job, ()>),
+    Busy(Until, Work<Job, ()>),
     Waiting(Until),
     Gone,
 }
@@ -42,7 +42,7 @@ impl World {
     fn new(jobs: &[Job], helpers: usize, max_jobs: usize, max_pieces: usize) -> World {
         let helpers = std::iter::repeat_n(Thread::Awake(Until::Ended), helpers);
         let threads = [Thread::Walking].into_iter().chain(helpers).collect();
-        World { queue: Queue::new(max_jobs, max_pieces), jobs: jobs.to_vec(), threads }
+        World { queue: WorkQueue::new(max_jobs, max_pieces), jobs: jobs.to_vec(), threads }
     }
 
     /// All that this can become when `wake` is done: one for each thread that may be the one.
@@ -82,9 +82,9 @@ impl World {
                     .into_iter()
                     .flat_map(|mut world| {
                         let wake = match step {
-                            Step::Write(()) => world.queue.wrote(),
-                            Step::Read(1) => world.queue.read([(), ()], None),
-                            Step::Read(steps) => world.queue.read([()], Some(steps - 1)),
+                            Work::Write(()) => world.queue.wrote(),
+                            Work::Read(1) => world.queue.read([(), ()], None),
+                            Work::Read(steps) => world.queue.read([()], Some(steps - 1)),
                         };
                         let wake = if wake == Wake::All { unless(Forgotten::WhenIdle, wake) } else { wake };
                         world.woken(wake)
@@ -200,16 +200,16 @@ fn a_wake_that_is_forgotten_is_missed() {
 
 #[test]
 fn the_rest_of_a_job_goes_before_the_jobs_after_it() {
-    let mut queue: Queue<&str, u8> = Queue::new(4, 1);
+    let mut queue: WorkQueue<&str, u8> = WorkQueue::new(4, 1);
     assert_eq!([queue.push("a"), queue.push("b")], [Wake::One, Wake::One]);
-    assert_eq!(queue.next(Until::Ended), Next::Do(Step::Read("a"), Wake::One));
+    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Read("a"), Wake::One));
     assert_eq!(queue.read([1], Some("rest of a")), Wake::One);
     // Writing goes before reading, and one thread writes.
-    assert_eq!(queue.next(Until::Ended), Next::Do(Step::Write(1), Wake::One));
-    assert_eq!(queue.next(Until::Ended), Next::Do(Step::Read("rest of a"), Wake::One));
+    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Write(1), Wake::One));
+    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Read("rest of a"), Wake::One));
     assert_eq!(queue.read([2], None), Wake::One);
     // As many pieces wait as may: nothing more is read until one is written.
     assert_eq!(queue.next(Until::Ended), Next::Wait);
     assert_eq!(queue.wrote(), Wake::One);
-    assert_eq!(queue.next(Until::Ended), Next::Do(Step::Write(2), Wake::One));
+    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Write(2), Wake::One));
 }

@@ -15,9 +15,9 @@ pub(crate) struct Document {
     pub(crate) exclude: Option<Vec<String>>,
 }
 
-/// A value in a document.
+/// What can be wrong in a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Item {
+pub(crate) enum DocumentPart {
     Document,
     Prefix,
     Volumes,
@@ -27,11 +27,11 @@ pub(crate) enum Item {
 }
 
 /// Reads the document; fails on purpose at `stop`.
-pub(super) struct Root {
-    pub(super) stop: Option<Item>,
+pub(super) struct DocumentRoot {
+    pub(super) stop: Option<DocumentPart>,
 }
 
-impl<'de> DeserializeSeed<'de> for Root {
+impl<'de> DeserializeSeed<'de> for DocumentRoot {
     type Value = Document;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Document, D::Error> {
@@ -39,7 +39,7 @@ impl<'de> DeserializeSeed<'de> for Root {
     }
 }
 
-impl<'de> Visitor<'de> for Root {
+impl<'de> Visitor<'de> for DocumentRoot {
     type Value = Document;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,15 +47,19 @@ impl<'de> Visitor<'de> for Root {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
-        let Root { stop } = self;
-        stop_at(stop, Item::Document)?;
+        let DocumentRoot { stop } = self;
+        stop_at(stop, DocumentPart::Document)?;
         let mut document = Document::default();
         while let Some(key) = map.next_key_seed(Key(&document))? {
-            let list = |item| Items { place: key, item, stop };
+            let list = |item| Items { part: key, item, stop };
             match key {
-                Item::Prefix => document.prefix = Some(map.next_value_seed(ItemText { place: key, stop })?),
-                Item::Volumes => document.volumes = Some(map.next_value_seed(list(Item::Volume))?),
-                _ => document.exclude = Some(map.next_value_seed(list(Item::Pattern))?),
+                DocumentPart::Prefix => {
+                    document.prefix = Some(map.next_value_seed(ItemText { part: key, stop })?);
+                }
+                DocumentPart::Volumes => {
+                    document.volumes = Some(map.next_value_seed(list(DocumentPart::Volume))?);
+                }
+                _ => document.exclude = Some(map.next_value_seed(list(DocumentPart::Pattern))?),
             }
         }
         Ok(document)
@@ -74,25 +78,25 @@ impl<'de> Visitor<'de> for Root {
 struct Key<'a>(&'a Document);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = Item;
+    type Value = DocumentPart;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Item, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<DocumentPart, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl Visitor<'_> for Key<'_> {
-    type Value = Item;
+    type Value = DocumentPart;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key: `prefix`, `volumes` or `exclude`")
     }
 
-    fn visit_str<E: Error>(self, key: &str) -> Result<Item, E> {
-        let (place, known) = match key {
-            "prefix" => (Item::Prefix, self.0.prefix.is_some()),
-            "volumes" => (Item::Volumes, self.0.volumes.is_some()),
-            "exclude" => (Item::Exclude, self.0.exclude.is_some()),
+    fn visit_str<E: Error>(self, key: &str) -> Result<DocumentPart, E> {
+        let (part, known) = match key {
+            "prefix" => (DocumentPart::Prefix, self.0.prefix.is_some()),
+            "volumes" => (DocumentPart::Volumes, self.0.volumes.is_some()),
+            "exclude" => (DocumentPart::Exclude, self.0.exclude.is_some()),
             _ => {
                 let key = quote(key);
                 return Err(E::custom(format!(
@@ -100,13 +104,13 @@ impl Visitor<'_> for Key<'_> {
                 )));
             }
         };
-        if known { Err(E::custom(format!("`{key}` is there twice: keep one"))) } else { Ok(place) }
+        if known { Err(E::custom(format!("`{key}` is there twice: keep one"))) } else { Ok(part) }
     }
 }
 
 struct ItemText {
-    place: Item,
-    stop: Option<Item>,
+    part: DocumentPart,
+    stop: Option<DocumentPart>,
 }
 
 impl<'de> DeserializeSeed<'de> for ItemText {
@@ -125,7 +129,7 @@ impl<'de> Visitor<'de> for ItemText {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
-        stop_at(self.stop, self.place)?;
+        stop_at(self.stop, self.part)?;
         Ok(text.to_owned())
     }
 
@@ -134,17 +138,17 @@ impl<'de> Visitor<'de> for ItemText {
     }
 
     fn visit_unit<E: Error>(self) -> Result<String, E> {
-        Err(E::custom(match self.place {
-            Item::Prefix => "it has no value: to have none, write `prefix: \"\"`",
+        Err(E::custom(match self.part {
+            DocumentPart::Prefix => "it has no value: to have none, write `prefix: \"\"`",
             _ => "it has no value: write a string, or remove the item",
         }))
     }
 }
 
 struct Items {
-    place: Item,
-    item: fn(usize) -> Item,
-    stop: Option<Item>,
+    part: DocumentPart,
+    item: fn(usize) -> DocumentPart,
+    stop: Option<DocumentPart>,
 }
 
 impl<'de> DeserializeSeed<'de> for Items {
@@ -163,10 +167,10 @@ impl<'de> Visitor<'de> for Items {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
-        stop_at(self.stop, self.place)?;
+        stop_at(self.stop, self.part)?;
         let mut items = Vec::new();
         while let Some(item) =
-            list.next_element_seed(ItemText { place: (self.item)(items.len()), stop: self.stop })?
+            list.next_element_seed(ItemText { part: (self.item)(items.len()), stop: self.stop })?
         {
             items.push(item);
         }
@@ -178,6 +182,6 @@ impl<'de> Visitor<'de> for Items {
     }
 }
 
-fn stop_at<E: Error>(stop: Option<Item>, place: Item) -> Result<(), E> {
-    if stop == Some(place) { Err(E::custom("")) } else { Ok(()) }
+fn stop_at<E: Error>(stop: Option<DocumentPart>, part: DocumentPart) -> Result<(), E> {
+    if stop == Some(part) { Err(E::custom("")) } else { Ok(()) }
 }
