@@ -9,6 +9,7 @@ use crate::fs::StoreFile;
 use crate::fs::clone::{CLONE_BLOCK, DevicePair};
 use crate::observer::Run;
 use crate::restore::parts::{Idle, Parts, write_parts};
+use crate::restore::rules::FOREIGN_SPARSE;
 
 /// The shortest run of data that is worth a try to clone it, in bytes.
 pub(super) const MIN_CLONE: u64 = 64 << 10;
@@ -67,7 +68,7 @@ fn write_extents(
             map.extents()
         }
         Some(Sparse::Foreign) => {
-            return Err(content.damaged("a sparse format that this program does not extract"));
+            return Err(content.damaged(FOREIGN_SPARSE));
         }
     };
     let (mut end, mut written) = (0, 0);

@@ -19,8 +19,8 @@ use crate::restore::batch::{PerVolume, blame};
 use crate::restore::crew::{Crew, Left};
 use crate::restore::metadata::Metadata;
 use crate::restore::pins::Pins;
-
-pub(super) const BAD_LINK: &str = "a link to anything but an earlier file of the same volume";
+use crate::restore::rules::{BAD_LINK, Order, Way, check_member};
+use crate::volume::VolumeType;
 
 /// How much of attributes is kept for a directory until it is left, in bytes.
 const KEPT: usize = 1 << 10;
@@ -30,24 +30,17 @@ pub(super) struct Extractor {
     descent: Descent,
     /// Where the other name of the last hard link lies.
     originals: Descent,
-    /// The directories from the root down to here, whose metadata is set when they are left.
-    open: Vec<Directory>,
-    /// The path of the last of them; those of the others are what it begins with.
-    path: Vec<u8>,
+    order: Order<Directory, Vec<LateDirectory>>,
     volume: Arc<PerVolume>,
     no_owner: bool,
     /// What is there already and stays; empty when the directory is a fresh one.
     pins: Pins,
     /// Members that could not be made for want of privilege.
     skipped: HashSet<Vec<u8>>,
-    /// Of a damaged snapshot: directories are made and gone into in any order, and given their metadata in the end. These
-    /// are the offsets of their members, and their paths.
-    unordered: Option<Vec<(u64, Vec<u8>)>>,
 }
 
+/// A directory on the way to here, whose metadata is set when it is left.
 struct Directory {
-    /// How much of the last one's path is its path.
-    length: usize,
     /// `None` when it is to be read again: a tree may be deep, and attributes may be large.
     metadata: Option<Metadata>,
     /// The offset of its member.
@@ -55,8 +48,12 @@ struct Directory {
     fresh: bool,
 }
 
-/// A hard link's source, as a path inside the volume.
-pub(super) type LinkSource<'a> = Option<&'a [u8]>;
+/// A directory of a damaged snapshot, whose metadata is set in the end.
+struct LateDirectory {
+    /// The offset of its member.
+    start: u64,
+    path: Vec<u8>,
+}
 
 impl Extractor {
     /// Extracts below `root`, a directory that is empty but for `pins`.
@@ -65,36 +62,32 @@ impl Extractor {
         Ok(Extractor {
             descent: descent()?,
             originals: descent()?,
-            open: Vec::new(),
-            path: Vec::new(),
+            order: Order::Tree(Way::default()),
             volume: PerVolume::new(volume),
             no_owner,
             pins,
             skipped: HashSet::new(),
-            unordered: None,
         })
     }
 
     /// Takes members some of which are missing, and their directories with them.
     pub(super) fn with_gaps(self) -> Self {
-        Extractor { unordered: Some(Vec::new()), ..self }
+        Extractor { order: Order::Any(Vec::new()), ..self }
     }
 
-    /// Restores one member at `path` inside the volume and checks it, or hands it over to `crew`.
+    /// Restores one member at `path` inside the volume and checks it, or hands it over to `crew`. `source` is what a hard
+    /// link is another name of, as a path inside the volume.
     pub(super) fn member(
         &mut self,
         path: &[u8],
         member: &Head,
-        link_source: LinkSource,
+        source: Option<&[u8]>,
         crew: &mut Crew,
     ) -> Result<()> {
         let reader = Arc::clone(crew.reader());
         let item = Item { path, member, reader: &reader };
-        check_path(path).map_err(|reason| item.damaged(reason))?;
-        let name = match self.unordered {
-            Some(_) => self.make_parents(path)?,
-            None => self.go_to_parent(&item, crew)?,
-        };
+        check_member(VolumeType::Dir, path, member, source).map_err(|reason| item.damaged(&reason))?;
+        let name = self.go_to_parent(&item, crew)?;
         if self.pins.holds(path) {
             let metadata = Metadata::of_head(member, true, || self.full(path))?;
             return crew.file(&self.volume, None, path, member, metadata);
@@ -107,13 +100,8 @@ impl Extractor {
                 let here = here.map_err(|error| failed("open", &self.volume, path, error))?;
                 return crew.file(&self.volume, Some(here), path, member, metadata);
             }
-            Kind::HardLink => self.hard_link(name, &item, link_source, crew),
-            Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
-                self.special(name, &item, crew)
-            }
-            Kind::Other(flag) => {
-                Err(item.damaged(&format!("a member of type {flag:#04x}, which no volume has")))
-            }
+            Kind::HardLink => self.hard_link(name, &item, source.unwrap_or_default(), crew),
+            _ => self.special(name, &item, crew),
         };
         made.map_err(|error| blame(error, &reader, member.stored.start, member.name))?;
         crew.made(&self.volume, path)
@@ -121,14 +109,13 @@ impl Extractor {
 
     /// Leaves all directories, the root last.
     pub(super) fn finish(&mut self, crew: &mut Crew) -> Result<()> {
-        while !self.open.is_empty() {
-            self.leave(crew)?;
-        }
-        let Some(mut directories) = self.unordered.take() else { return Ok(()) };
+        while self.leave(crew)? {}
+        let Order::Any(directories) = &mut self.order else { return Ok(()) };
+        let mut directories = std::mem::take(directories);
         crew.settle()?;
         // What lies in a directory comes before it: its permissions may close it.
-        directories.sort_by(|(_, a), (_, b)| b.cmp(a));
-        for (start, path) in directories {
+        directories.sort_by(|a, b| b.path.cmp(&a.path));
+        for LateDirectory { start, path } in directories {
             let full = self.full(&path);
             let metadata = self.read_again(start, &full, crew)?;
             let handle = self.descent.go_to(&path).context("open", &full)?;
@@ -147,21 +134,15 @@ impl Extractor {
 
     /// Makes the directory that a member lies in the current one; returns the last name of its path.
     fn go_to_parent<'p>(&mut self, item: &Item<'p>, crew: &mut Crew) -> Result<&'p [u8]> {
-        let (parent, name) = parent_and_name(item.path);
-        if item.path.is_empty() {
-            return if self.open.is_empty() {
-                Ok(name)
-            } else {
-                Err(item.damaged("the volume's root a second time"))
-            };
+        if let Order::Any(_) = self.order {
+            return self.make_parents(item.path);
         }
-        while let Some(here) = self.open.last() {
-            if self.path[..here.length] == *parent {
-                return Ok(name);
-            }
+        while let Order::Tree(way) = &self.order
+            && !way.leads_to(item.path).map_err(|reason| item.damaged(reason))?
+        {
             self.leave(crew)?;
         }
-        Err(item.damaged("a member that does not follow the directory that it lies in"))
+        Ok(parent_and_name(item.path).1)
     }
 
     /// The same for members some of whose directories have none, or were left.
@@ -184,11 +165,11 @@ impl Extractor {
         Ok(name)
     }
 
-    fn leave(&mut self, crew: &mut Crew) -> Result<()> {
-        let Some(Directory { length, metadata, start, fresh }) = self.open.pop() else { return Ok(()) };
-        self.path.truncate(length);
-        let path = self.full(&self.path);
-        self.path.truncate(self.open.last().map_or(0, |outer| outer.length));
+    /// Leaves the last directory; returns whether there was one.
+    fn leave(&mut self, crew: &mut Crew) -> Result<bool> {
+        let Order::Tree(way) = &mut self.order else { return Ok(false) };
+        let path = join(&self.volume.path, way.path());
+        let Some(Directory { metadata, start, fresh }) = way.leave() else { return Ok(false) };
         let is_heavy = metadata.is_none();
         let metadata = match metadata {
             Some(metadata) => metadata,
@@ -197,14 +178,17 @@ impl Extractor {
         let handle = Arc::clone(self.descent.share().context("open", &path)?);
         self.descent.leave();
         crew.leave(Left { handle, metadata, fresh, path })?;
-        if is_heavy { crew.settle() } else { Ok(()) }
+        if is_heavy {
+            crew.settle()?;
+        }
+        Ok(true)
     }
 
     fn directory(&mut self, name: &[u8], item: &Item) -> Result<()> {
         let (path, full) = (item.path, self.full(item.path));
         item.check()?;
         let metadata = Metadata::of_head(item.member, self.no_owner, || full.clone())?;
-        let stays = path.is_empty() || self.pins.leads(path) || self.unordered.is_some();
+        let stays = path.is_empty() || self.pins.leads(path) || matches!(self.order, Order::Any(_));
         if !path.is_empty() {
             let here = self.descent.here().context("open", &full)?;
             match here.make_directory(name, 0o700) {
@@ -218,27 +202,21 @@ impl Extractor {
             let here = self.descent.here().context("open", &full)?;
             here.remove_acls().context("remove the ACLs of", &full)?;
         }
-        if let Some(directories) = &mut self.unordered {
-            directories.push((item.member.stored.start, path.to_vec()));
-            return Ok(());
+        let start = item.member.stored.start;
+        match &mut self.order {
+            Order::Any(directories) => directories.push(LateDirectory { start, path: path.to_vec() }),
+            Order::Tree(way) => {
+                let weight: usize =
+                    metadata.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+                let metadata = Some(metadata).filter(|_| weight <= KEPT);
+                way.enter(path, Directory { metadata, start, fresh: !stays });
+            }
         }
-        let weight = metadata.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        let metadata = Some(metadata).filter(|_| weight <= KEPT);
-        self.open.push(Directory {
-            length: path.len(),
-            metadata,
-            start: item.member.stored.start,
-            fresh: !stays,
-        });
-        self.path.clear();
-        self.path.extend_from_slice(path);
         Ok(())
     }
 
-    fn hard_link(&mut self, name: &[u8], item: &Item, source: LinkSource, crew: &mut Crew) -> Result<()> {
+    fn hard_link(&mut self, name: &[u8], item: &Item, source: &[u8], crew: &mut Crew) -> Result<()> {
         let full = self.full(item.path);
-        let source = source.filter(|source| !source.is_empty()).ok_or_else(|| item.damaged(BAD_LINK))?;
-        check_path(source).map_err(|reason| item.damaged(reason))?;
         if self.skipped.contains(source) {
             self.skipped.insert(item.path.to_vec());
             return crew.warn(&full, "left out, as the file that it is a further name of");
@@ -262,7 +240,6 @@ impl Extractor {
     fn special(&mut self, name: &[u8], item: &Item, crew: &mut Crew) -> Result<()> {
         let (member, full) = (item.member, self.full(item.path));
         item.check()?;
-        check_device(member).map_err(|reason| item.damaged(reason))?;
         let metadata = Metadata::of_head(member, self.no_owner, || full.clone())?;
         let here = self.descent.here().context("open", &full)?;
         let made = match member.kind {
@@ -308,41 +285,4 @@ impl Item<'_> {
 
 fn failed(action: &'static str, volume: &PerVolume, path: &[u8], source: std::io::Error) -> Error {
     Error::Io { action, path: Shown::from(&join(&volume.path, path)), source }
-}
-
-/// A path inside a volume may not lead anywhere else.
-pub(super) fn check_path(path: &[u8]) -> Result<(), &'static str> {
-    if path.is_empty() {
-        return Ok(());
-    }
-    for name in path.split(|&byte| byte == b'/') {
-        match name {
-            b"" => return Err("a name with an empty part"),
-            b"." | b".." => return Err("a name that leads out of its directory"),
-            name if name.contains(&0) => return Err("a name with a zero byte"),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Linux has 12 bits for a device's major number, and 20 for its minor.
-pub(super) fn check_device(member: &Head) -> Result<(), &'static str> {
-    let (major, minor) = member.device;
-    if major < 1 << 12 && minor < 1 << 20 { Ok(()) } else { Err("a device number that no system has") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_that_lead_out_are_refused() {
-        for path in [&b".."[..], b"a/../b", b"a//b", b"/a", b"a/", b"./a", b"a/.", b"a\0b"] {
-            assert!(check_path(path).is_err(), "{path:?}");
-        }
-        for path in [&b""[..], b"a", b"a/b", b"...", b"a/..b", b"\xff"] {
-            assert!(check_path(path).is_ok(), "{path:?}");
-        }
-    }
 }

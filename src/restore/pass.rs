@@ -4,18 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::archive::content::Content;
-use crate::archive::entry::Kind;
 use crate::archive::walk::{Step, Walk};
 use crate::error::Result;
 use crate::restore::batch::PerVolume;
 use crate::restore::crew::{self, Crew};
-use crate::restore::extract::{Extractor, LinkSource};
+use crate::restore::extract::Extractor;
 use crate::restore::job::Job;
 use crate::restore::metadata::Metadata;
 use crate::restore::outline::Outline;
 use crate::restore::overwrite::Source;
+use crate::restore::rules::check_kind;
 use crate::restore::survey::{FoundMember, is_asked_for, walk_on};
 use crate::restore::target::FileTarget;
+use crate::volume::VolumeType;
 
 /// Where the members of one wanted volume go.
 pub(super) enum Destination {
@@ -69,10 +70,10 @@ fn hand_out(job: &Job, destinations: &mut [Destination], crew: &mut Crew) -> Res
             }
             Destination::Outline(outline) => {
                 let mut content = Content::new(job.reader, member.data());
-                outline.member(path, member, link_source(job, &found), &mut content)?;
+                outline.member(path, member, found.source, &mut content)?;
             }
             Destination::File(source) => {
-                if !path.is_empty() || member.kind != Kind::File || source.is_some() {
+                if check_kind(VolumeType::File, path, member.kind).is_err() || source.is_some() {
                     let content = Content::new(job.reader, member.data());
                     return Err(content.damaged("a volume that is a file has another member"));
                 }
@@ -90,12 +91,6 @@ fn hand_out(job: &Job, destinations: &mut [Destination], crew: &mut Crew) -> Res
     Ok(())
 }
 
-/// What a hard link is a further name of, if that lies in the same volume.
-fn link_source<'a>(job: &Job, found: &FoundMember<'a>) -> LinkSource<'a> {
-    let place = job.snapshot.layout.locate(found.member.link)?;
-    (place.volume == job.wanted[found.wanted].index).then_some(place.path)
-}
-
 fn extract(
     job: &Job,
     extractor: &mut Extractor,
@@ -104,10 +99,8 @@ fn extract(
     crew: &mut Crew,
 ) -> Result<()> {
     let FoundMember { path, member, .. } = *found;
-    let mut source = link_source(job, found);
-    if member.kind == Kind::HardLink
-        && let Some(&original) = source.and_then(|source| job.survey.sources.get(source))
-    {
+    let mut source = found.source;
+    if let Some(&original) = source.and_then(|source| job.survey.sources.get(source)) {
         let source_path = source.unwrap_or_default().to_vec();
         match restored_as.get(&source_path) {
             None => {

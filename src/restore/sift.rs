@@ -8,7 +8,6 @@ use std::sync::Arc;
 use crate::archive::BLOCK;
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
-use crate::archive::entry::Kind;
 use crate::archive::open::Reader;
 use crate::archive::ustar::Block;
 use crate::archive::walk::{Step, Walk};
@@ -21,7 +20,6 @@ use crate::restore::survey::is_asked_for;
 use crate::restore::wanted::Wanted;
 use crate::snapshot::salvage::{Gap, Remnant, step_over};
 use crate::snapshot::{SNAPSHOT_JSON, Snapshot, VOLUMES_DATA, begin_block, under};
-use crate::volume::VolumeType;
 
 /// What became of a damaged snapshot's members.
 #[derive(Debug, Default)]
@@ -71,7 +69,10 @@ pub(super) fn sift(
         snapshot: &remnant.snapshot,
         wanted,
         only,
-        outlines: wanted.iter().map(|one| Outline::with_gaps(one.path.as_bytes(), no_owner)).collect(),
+        outlines: wanted
+            .iter()
+            .map(|one| Outline::with_gaps(one.path.as_bytes(), one.kind, no_owner))
+            .collect(),
         taken: vec![0; wanted.len()],
         gaps: Vec::new(),
         sifted: Sifted::default(),
@@ -259,15 +260,6 @@ impl Sift<'_> {
             return bad("it has no checksum");
         }
         check().map_err(damage)?;
-        let kind = self.wanted[wanted].kind;
-        let is_root = place.path.is_empty();
-        let fits = match kind {
-            VolumeType::Dir => !is_root || head.kind == Kind::Directory,
-            VolumeType::File => is_root && head.kind == Kind::File,
-        };
-        if !fits {
-            return bad("it does not fit its volume");
-        }
         let source = self.snapshot.layout.locate(head.link).filter(|source| source.volume == place.volume);
         let source = source.map(|source| source.path);
         self.outlines[wanted].member(place.path, head, source, &mut content()).map_err(damage)?;

@@ -12,8 +12,8 @@ use crate::archive::walk::{Step, Walk};
 use crate::error::{Error, Hint, Result};
 use crate::fs::handle::join;
 use crate::name::Shown;
-use crate::restore::extract::check_path;
 use crate::restore::pins::is_below;
+use crate::restore::rules::check_path;
 use crate::restore::wanted::Wanted;
 use crate::snapshot::salvage::step_over;
 use crate::snapshot::{Snapshot, VOLUMES_DATA, under};
@@ -46,6 +46,8 @@ pub(super) struct FoundMember<'a> {
     /// The path inside that volume.
     pub(super) path: &'a [u8],
     pub(super) member: &'a Head<'a>,
+    /// The path of what a hard link is another name of, where that is in the same volume.
+    pub(super) source: Option<&'a [u8]>,
 }
 
 /// Walks the members of the wanted volumes, in the order of the archive.
@@ -94,7 +96,10 @@ pub(super) fn walk_on(
         };
         if let Some(wanted) = places[place.volume] {
             check_path(place.path).map_err(|reason| member.data().damaged(reader, reason))?;
-            each(FoundMember { wanted, path: place.path, member: &member })?;
+            let is_link = member.kind == Kind::HardLink;
+            let source = if is_link { snapshot.layout.locate(member.link) } else { None };
+            let source = source.filter(|source| source.volume == place.volume).map(|source| source.path);
+            each(FoundMember { wanted, path: place.path, member: &member, source })?;
         }
     }
 }
@@ -129,12 +134,10 @@ impl Survey {
             if is_asked_for(found.path, Some(only)) {
                 volumes[found.wanted].count(found.path, found.member);
             }
-            if found.member.kind == Kind::HardLink
+            if let Some(source) = found.source.filter(|source| !is_inside(source, only))
                 && is_inside(found.path, only)
-                && let Some(source) = snapshot.layout.locate(found.member.link)
-                && !is_inside(source.path, only)
             {
-                sources.insert(source.path.to_vec(), None);
+                sources.insert(source.to_vec(), None);
             }
             Ok(())
         })?;

@@ -7,8 +7,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use crate::config::{Config, Volume};
 use crate::error::{Error, Hint, Result};
 use crate::name::Shown;
-use crate::restore::extract::check_path;
 use crate::restore::options::RestoreOptions;
+use crate::restore::rules::check_path;
 use crate::snapshot::Snapshot;
 use crate::volume::{self, VolumeType};
 
