@@ -37,6 +37,7 @@ pub(crate) mod mounts;
 #[cfg(test)]
 pub(crate) mod record;
 pub(crate) mod remove;
+pub(crate) mod search;
 pub(crate) mod space;
 pub(crate) mod stat;
 pub(crate) mod xattrs;

@@ -20,6 +20,7 @@ mod overwrite;
 mod parts;
 mod pass;
 mod pins;
+mod plan;
 mod rules;
 mod sift;
 mod spare;

@@ -7,9 +7,11 @@
     reason = "tests"
 )]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -559,5 +561,77 @@ fn one_path_restores_links_to_what_lies_outside_and_leaves_the_rest() {
         place.write(&place.below("v/e/f/y"), "mine");
         place.restore(&["v"], &options).unwrap();
         assert_eq!(place.read(&place.below("v/e/f/y")).as_deref(), Some("data"));
+    });
+}
+
+#[test]
+fn a_dry_run_lists_what_the_restore_then_changes() {
+    const ACL: &[u8] =
+        b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x06\0\x05\0\0\0\x04\0\x06\0\xff\xff\xff\xff\
+          \x10\0\x06\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff";
+    confined(|place| {
+        for name in ["acl", "gone", "mode", "plain", "size", "time", "xattr", "d/in", "d/plain"] {
+            place.write(&format!("v/{name}"), "a");
+        }
+        let at = |name: &str| place.0.join("v").join(name);
+        fs::set_permissions(at("acl"), fs::Permissions::from_mode(0o660)).unwrap();
+        for (first, second) in [("one", "one too"), ("two", "two too")] {
+            place.write(&format!("v/{first}"), first);
+            fs::hard_link(at(first), at(second)).unwrap();
+        }
+        place.write("v/alone", "x");
+        place.write("v/alone too", "x");
+        symlink("there", at("link")).unwrap();
+        let paths: Vec<_> =
+            walkdir::WalkDir::new(at("")).into_iter().map(|entry| entry.unwrap().into_path()).collect();
+        let set_times = || {
+            for path in paths.iter().filter(|path| path.symlink_metadata().is_ok()) {
+                let time = filetime::FileTime::from_unix_time(1_000_000, 0);
+                filetime::set_symlink_file_times(path, time, time).unwrap();
+            }
+        };
+        set_times();
+        place.backup(&["v"]);
+        let dry = || {
+            let options = RestoreOptions { dry_run: true, ..place.options() };
+            let report = place.restore(&["v"], &options).unwrap();
+            let lines = report.changes.into_iter().map(|change| {
+                let path = Path::new(OsStr::from_bytes(&change.path)).to_path_buf();
+                (change.kind, path.strip_prefix(place.0.join("v")).unwrap().to_str().unwrap().to_owned())
+            });
+            lines.collect::<Vec<_>>()
+        };
+        assert_eq!(dry(), []);
+        xattr::set(at("acl"), "system.posix_acl_access", ACL).unwrap();
+        xattr::set(at("xattr"), "user.x", b"y").unwrap();
+        fs::remove_file(at("gone")).unwrap();
+        fs::set_permissions(at("mode"), fs::Permissions::from_mode(0o4711)).unwrap();
+        place.write("v/size", "aa");
+        fs::remove_file(at("one too")).unwrap();
+        place.write("v/one too", "one");
+        fs::remove_file(at("alone too")).unwrap();
+        fs::hard_link(at("alone"), at("alone too")).unwrap();
+        fs::remove_file(at("link")).unwrap();
+        symlink("where", at("link")).unwrap();
+        set_times();
+        set_mtime(at("time"), 7);
+        place.write("v/d/more/and more", "x");
+        set_mtime(at("d"), 1_000_000);
+        set_mtime(at(""), 1_000_000);
+        let expected = [
+            (ChangeKind::Replace, "acl"),
+            (ChangeKind::Replace, "alone too"),
+            (ChangeKind::Create, "gone"),
+            (ChangeKind::Replace, "link"),
+            (ChangeKind::Replace, "mode"),
+            (ChangeKind::Replace, "one too"),
+            (ChangeKind::Replace, "size"),
+            (ChangeKind::Replace, "time"),
+            (ChangeKind::Replace, "xattr"),
+            (ChangeKind::Remove, "d/more"),
+        ];
+        assert_eq!(dry(), expected.map(|(kind, path)| (kind, path.to_owned())));
+        place.restore(&["v"], &place.options()).unwrap();
+        assert_eq!(dry(), []);
     });
 }

@@ -1,31 +1,59 @@
-//! What a restore would change, told from metadata: content of the same size and time counts as the same.
+//! What a restore would change, found out from metadata: content of the same size and time counts as the same. What
+//! stays and what is exchanged is decided by [`Pins::fate`], as in the restore itself, and whether a file has all that a
+//! member says by the [`Metadata`] that the restore would give it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use nix::errno::Errno;
 
-use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
 use crate::error::{Context, Result};
 use crate::fs::handle::{join, parent_and_name, path as as_path};
-use crate::fs::{Descent, FileKind, Handle, Stat, has_errno, space};
+use crate::fs::{Descent, FileId, FileKind, Handle, has_errno, space};
 use crate::report::{Change, ChangeKind};
 use crate::restore::job::Job;
-use crate::restore::pins::Pins;
-use crate::restore::survey::{is_asked_for, walk};
+use crate::restore::metadata::Metadata;
+use crate::restore::pins::{Fate, Pins, is_asked_for};
+use crate::restore::survey::{FoundMember, walk};
 use crate::restore::target;
+use crate::restore::wanted::Wanted;
 use crate::staging;
 use crate::volume::VolumeType;
 
 pub(super) fn changes(job: &Job) -> Result<Vec<Change>> {
+    let mut volumes: Vec<Present> =
+        job.wanted.iter().map(|wanted| Present::open(job, wanted)).collect::<Result<_>>()?;
     let mut changes = Vec::new();
-    let mut seen: Vec<HashSet<Vec<u8>>> = job.wanted.iter().map(|_| HashSet::new()).collect();
-    let targets: Vec<&[u8]> = job.wanted.iter().map(|wanted| wanted.target.as_slice()).collect();
-    let (mut roots, mut pins) = (Vec::new(), Vec::new());
-    for (wanted, target) in job.wanted.iter().zip(targets.iter().copied()) {
+    walk(job.reader, job.snapshot, job.wanted, |found| {
+        if is_asked_for(found.path, job.only) {
+            changes.extend(volumes[found.wanted].member(job, &found)?);
+        }
+        Ok(())
+    })?;
+    for volume in volumes.iter_mut().filter(|volume| volume.kind == VolumeType::Dir) {
+        volume.removals(job.only, &mut changes).context("list", volume.target)?;
+    }
+    Ok(changes)
+}
+
+/// What is in a volume's place now.
+struct Present<'a> {
+    target: &'a [u8],
+    kind: VolumeType,
+    root: Option<Descent>,
+    pins: Pins,
+    /// The paths that the snapshot has.
+    seen: HashSet<Vec<u8>>,
+    /// Of files with several names now, the path of the first that the snapshot has.
+    first_names: HashMap<FileId, Vec<u8>>,
+}
+
+impl<'a> Present<'a> {
+    fn open(job: &Job, wanted: &'a Wanted) -> Result<Self> {
+        let target = wanted.target.as_slice();
         let root = open(target).context("open", target)?;
-        pins.push(match (wanted.kind, &root) {
+        let pins = match (wanted.kind, &root) {
             (VolumeType::Dir, Some(root)) => {
                 let found = staging::find_in(root, &wanted.path)?;
                 staging::refuse_interrupted(&found, "compare", &wanted.path)?;
@@ -33,36 +61,117 @@ pub(super) fn changes(job: &Job) -> Result<Vec<Change>> {
                 Pins::find(root, &job.in_use(), nested).context("look for mounts in", target)?
             }
             _ => Pins::default(),
-        });
-        roots.push(root.map(Descent::new));
+        };
+        let (seen, first_names) = (HashSet::new(), HashMap::new());
+        Ok(Present { target, kind: wanted.kind, root: root.map(Descent::new), pins, seen, first_names })
     }
-    walk(job.reader, job.snapshot, job.wanted, |found| {
-        let stays = pins[found.wanted].holds(found.path);
-        if stays || !is_asked_for(found.path, job.only) {
-            return Ok(());
+
+    /// What becomes of the path of a member that is asked for.
+    fn member(&mut self, job: &Job, found: &FoundMember) -> Result<Option<Change>> {
+        let fate = self.pins.fate(found.path, job.only);
+        if fate == Fate::Stays {
+            return Ok(None);
         }
-        let full = join(targets[found.wanted], found.path);
-        let now = match &mut roots[found.wanted] {
-            Some(root) => find(root, found.path).context("look at", &full)?,
-            None => None,
+        let full = join(self.target, found.path);
+        self.seen.insert(found.path.to_vec());
+        let kind = match self.find(found.path).context("look at", &full)? {
+            None => ChangeKind::Create,
+            Some(now) => {
+                let wanted = Metadata::of_head(found.member, job.options.no_owner, || full.clone())?;
+                let keeps_its_own = fate == Fate::Opened { on_the_way: true };
+                let is_it = self.is_it(job, found, &now).and_then(|is_it| {
+                    // The attributes of a file with several names stand at the first.
+                    let is_link = found.member.kind == Kind::HardLink;
+                    Ok(is_it && (keeps_its_own || wanted.is_of(&now, !is_link)?))
+                });
+                if is_it.context("look at", &full)? {
+                    return Ok(None);
+                }
+                ChangeKind::Replace
+            }
         };
-        let kind = match now {
-            None => Some(ChangeKind::Create),
-            Some(now) => differs(found.member, &now, job.options.no_owner).then_some(ChangeKind::Replace),
-        };
-        changes.extend(kind.map(|kind| Change { kind, path: full }));
-        seen[found.wanted].insert(found.path.to_vec());
-        Ok(())
-    })?;
-    if job.only.is_none() {
-        for (at, wanted) in job.wanted.iter().enumerate() {
-            if let (VolumeType::Dir, Some(root)) = (wanted.kind, &mut roots[at]) {
-                removals(root, targets[at], &seen[at], &pins[at], &mut changes)
-                    .context("list", targets[at])?;
+        Ok(Some(Change { kind, path: full }))
+    }
+
+    /// What is at `path`, itself and not what it links to.
+    fn find(&mut self, path: &[u8]) -> io::Result<Option<Handle>> {
+        let Some(descent) = &mut self.root else { return Ok(None) };
+        if path.is_empty() {
+            return descent.root().duplicate().map(Some);
+        }
+        let (parent, name) = parent_and_name(path);
+        match descent.go_to(parent).and_then(|parent| parent.node(name)) {
+            // It is missing, or what it should lie in is no directory.
+            Err(error) if has_errno(&error, &[Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP]) => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    /// Whether `now` is what the member says, its metadata aside.
+    fn is_it(&mut self, job: &Job, found: &FoundMember, now: &Handle) -> io::Result<bool> {
+        let (member, stat) = (found.member, now.stat()?);
+        Ok(match member.kind {
+            Kind::File => {
+                let first = || found.path.to_vec();
+                // Another file of the snapshot must not be the same one now.
+                stat.kind == FileKind::File
+                    && stat.size == member.stored.size
+                    && (stat.nlink == 1
+                        || *self.first_names.entry(stat.id).or_insert_with(first) == found.path)
+            }
+            Kind::HardLink => {
+                let source = found.source.unwrap_or_default();
+                // Of one that lies outside of the path that is restored, the first becomes the file.
+                if job.survey.sources.contains_key(source) && self.seen.insert(source.to_vec()) {
+                    self.first_names.insert(stat.id, source.to_vec());
+                }
+                stat.kind != FileKind::Directory
+                    && self.first_names.get(&stat.id).is_some_and(|first| first == source)
+            }
+            Kind::Directory => stat.kind == FileKind::Directory,
+            Kind::Symlink => stat.kind == FileKind::Symlink && now.link_target()? == member.link,
+            Kind::Fifo => stat.kind == FileKind::Fifo,
+            Kind::CharDevice => stat.kind == FileKind::CharDevice && stat.device == member.device,
+            Kind::BlockDevice => stat.kind == FileKind::BlockDevice && stat.device == member.device,
+            Kind::Other(_) => false,
+        })
+    }
+
+    /// What is there and not in the snapshot; of a directory that goes, only itself.
+    fn removals(&mut self, only: Option<&[u8]>, changes: &mut Vec<Change>) -> io::Result<()> {
+        let Some(descent) = &mut self.root else { return Ok(()) };
+        let root = descent.go_to(b"")?;
+        let mut names = space::names_in_root(root)?;
+        let ours: Vec<Vec<u8>> =
+            staging::find(root)?.iter().map(|found| staging::name(found.index)).collect();
+        names.retain(|name| !ours.contains(name));
+        names.reverse();
+        let mut pending = vec![names];
+        while let Some(names) = pending.last_mut() {
+            let Some(name) = names.pop() else {
+                pending.pop();
+                descent.leave();
+                continue;
+            };
+            let mut at = Vec::new();
+            descent.names().chain([name.as_slice()]).for_each(|part| at = join(&at, part));
+            match self.pins.fate(&at, only) {
+                Fate::Stays => continue,
+                Fate::Exchanged if !self.seen.contains(&at) => {
+                    changes.push(Change { kind: ChangeKind::Remove, path: join(self.target, &at) });
+                    continue;
+                }
+                Fate::Exchanged | Fate::Opened { .. } => {}
+            }
+            if descent.here()?.stat_name(&name)?.kind == FileKind::Directory {
+                descent.enter(&name)?;
+                let mut below = descent.here()?.names()?;
+                below.reverse();
+                pending.push(below);
             }
         }
+        Ok(())
     }
-    Ok(changes)
 }
 
 fn open(target: &[u8]) -> io::Result<Option<Handle>> {
@@ -76,74 +185,4 @@ fn open(target: &[u8]) -> io::Result<Option<Handle>> {
             Ok(Some(opened))
         }
     }
-}
-
-fn find(descent: &mut Descent, path: &[u8]) -> io::Result<Option<Stat>> {
-    if path.is_empty() {
-        return descent.root().stat().map(Some);
-    }
-    let (parent, name) = parent_and_name(path);
-    match descent.go_to(parent) {
-        Ok(parent) => parent.find(name),
-        // It is missing, or no directory.
-        Err(error) if has_errno(&error, &[Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP]) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn differs(entry: &Head, now: &Stat, no_owner: bool) -> bool {
-    let kind = match entry.kind {
-        Kind::File => FileKind::File,
-        Kind::Directory => FileKind::Directory,
-        Kind::Symlink => FileKind::Symlink,
-        Kind::Fifo => FileKind::Fifo,
-        Kind::CharDevice => FileKind::CharDevice,
-        Kind::BlockDevice => FileKind::BlockDevice,
-        // What it is a further name of has its own line.
-        Kind::HardLink | Kind::Other(_) => now.kind,
-    };
-    let size = entry.kind != Kind::File || entry.stored.size == now.size;
-    let mode = now.kind == FileKind::Symlink || entry.mode == now.mode;
-    let owner = no_owner || (entry.uid, entry.gid) == (u64::from(now.uid), u64::from(now.gid));
-    let link = entry.kind != Kind::Symlink || entry.link.len() as u64 == now.size;
-    !(kind == now.kind && size && mode && owner && link && entry.mtime == now.mtime)
-}
-
-/// What is there and in no snapshot; of a directory that goes, only itself.
-fn removals(
-    descent: &mut Descent,
-    target: &[u8],
-    seen: &HashSet<Vec<u8>>,
-    pins: &Pins,
-    changes: &mut Vec<Change>,
-) -> io::Result<()> {
-    let root = descent.go_to(b"")?;
-    let mut names = space::names_in_root(root)?;
-    let ours: Vec<Vec<u8>> = staging::find(root)?.iter().map(|found| staging::name(found.index)).collect();
-    names.retain(|name| !ours.contains(name));
-    names.reverse();
-    let mut pending = vec![names];
-    while let Some(names) = pending.last_mut() {
-        let Some(name) = names.pop() else {
-            pending.pop();
-            descent.leave();
-            continue;
-        };
-        let mut at = Vec::new();
-        descent.names().chain([name.as_slice()]).for_each(|part| at = join(&at, part));
-        if pins.holds(&at) {
-            continue;
-        }
-        if !seen.contains(&at) && !pins.leads(&at) {
-            changes.push(Change { kind: ChangeKind::Remove, path: join(target, &at) });
-            continue;
-        }
-        if descent.here()?.stat_name(&name)?.kind == FileKind::Directory {
-            descent.enter(&name)?;
-            let mut below = descent.here()?.names()?;
-            below.reverse();
-            pending.push(below);
-        }
-    }
-    Ok(())
 }

@@ -18,7 +18,7 @@ use crate::name::Shown;
 use crate::restore::batch::{PerVolume, blame};
 use crate::restore::crew::{Crew, Left};
 use crate::restore::metadata::Metadata;
-use crate::restore::pins::Pins;
+use crate::restore::pins::{Fate, Pins};
 use crate::restore::rules::{BAD_LINK, Order, Way, check_member};
 use crate::volume::VolumeType;
 
@@ -88,7 +88,7 @@ impl Extractor {
         let item = Item { path, member, reader: &reader };
         check_member(VolumeType::Dir, path, member, source).map_err(|reason| item.damaged(&reason))?;
         let name = self.go_to_parent(&item, crew)?;
-        if self.pins.holds(path) {
+        if self.pins.fate(path, None) == Fate::Stays {
             let metadata = Metadata::of_head(member, true, || self.full(path))?;
             return crew.file(&self.volume, None, path, member, metadata);
         }
@@ -188,7 +188,7 @@ impl Extractor {
         let (path, full) = (item.path, self.full(item.path));
         item.check()?;
         let metadata = Metadata::of_head(item.member, self.no_owner, || full.clone())?;
-        let stays = path.is_empty() || self.pins.leads(path) || matches!(self.order, Order::Any(_));
+        let stays = self.pins.fate(path, None) != Fate::Exchanged || matches!(self.order, Order::Any(_));
         if !path.is_empty() {
             let here = self.descent.here().context("open", &full)?;
             match here.make_directory(name, 0o700) {

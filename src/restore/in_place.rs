@@ -12,6 +12,7 @@ use crate::restore::files::Files;
 use crate::restore::job::Job;
 use crate::restore::outline::Outline;
 use crate::restore::pass::{self, Destination};
+use crate::restore::pins::Fate;
 use crate::restore::swap::Stage;
 use crate::restore::target::DirTarget;
 use crate::restore::targets::Targets;
@@ -133,26 +134,25 @@ fn clear_directory(
 ) -> Result<()> {
     for name in names {
         let at = join(path, &name);
-        if dir.pins.holds(&at) {
-            continue;
-        }
         let full = join(&dir.path, &at);
-        if dir.pins.leads(&at) {
-            let below = here.directory(&name).context("open", &full)?;
-            let mtime = below.stat().context("look at", &full)?.mtime;
-            let names = below.names().context("list", &full)?;
-            clear_directory(dir, &below, &at, names, cleared)?;
-            // It keeps its own where the snapshot has none for it.
-            below.set_mtime(mtime).context("put back the time of", &full)?;
-        } else {
-            let is_directory = here
-                .find(&name)
-                .context("look at", &full)?
-                .is_some_and(|stat| stat.kind == FileKind::Directory);
-            let removed = remove::remove_tree(here, &name, &dir.in_use);
-            // Of a directory, some may be gone even so.
-            *cleared |= removed.is_ok() || is_directory;
-            removed.context("remove", &full)?;
+        match dir.pins.fate(&at, None) {
+            Fate::Stays => {}
+            Fate::Opened { .. } => {
+                let below = here.directory(&name).context("open", &full)?;
+                let mtime = below.stat().context("look at", &full)?.mtime;
+                let names = below.names().context("list", &full)?;
+                clear_directory(dir, &below, &at, names, cleared)?;
+                // It keeps its own where the snapshot has none for it.
+                below.set_mtime(mtime).context("put back the time of", &full)?;
+            }
+            Fate::Exchanged => {
+                let now = here.find(&name).context("look at", &full)?;
+                let is_directory = now.is_some_and(|stat| stat.kind == FileKind::Directory);
+                let removed = remove::remove_tree(here, &name, &dir.in_use);
+                // Of a directory, some may be gone even so.
+                *cleared |= removed.is_ok() || is_directory;
+                removed.context("remove", &full)?;
+            }
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 //! a tag and its fields. What the directories are given afterwards is not in it, as it is only read to undo.
 
 use crate::restore::metadata::Metadata;
-use crate::restore::swap::{Exchanged, Plan};
+use crate::restore::plan::{Exchanged, Plan};
 use crate::time::Time;
 
 const FIRST: &[u8] = b"snapshotter journal 1";

@@ -12,7 +12,7 @@ use crate::archive::entry::Entry;
 use crate::error::{Context, Error, Hint, Result, reason};
 use crate::fs::ids::Namespace;
 use crate::fs::xattrs::{ACL_ACCESS, ACL_DEFAULT, Xattr};
-use crate::fs::{FileKind, Handle, acl, has_errno};
+use crate::fs::{FileKind, Handle, Stat, acl, has_errno};
 use crate::name::Shown;
 use crate::time::Time;
 
@@ -31,6 +31,14 @@ pub(super) struct Metadata {
     pub(super) mtime: Time,
     /// All of them, ACLs in the kernel's form, sorted by name.
     pub(super) xattrs: Vec<Xattr>,
+}
+
+/// What of a file is not as its [`Metadata`] says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Misfit {
+    mode: bool,
+    owner: bool,
+    mtime: bool,
 }
 
 impl Metadata {
@@ -132,13 +140,34 @@ impl Metadata {
         }
         handle.set_mtime(self.mtime).map_err(|error| failed("set the time of", path, error))?;
         let stat = handle.stat().map_err(|error| failed("look at", path, error))?;
-        let owner = self.owner.is_none_or(|owner| owner == (stat.uid, stat.gid));
-        if (stat.mode, stat.mtime, owner) == (self.mode, self.mtime, true) {
+        if self.misfit(&stat) == Misfit::default() {
             return Ok(());
         }
         // The umask, a directory that gives its group, or a filesystem that cannot.
         creator.umask.fetch_or(permissions & !stat.mode, Ordering::Relaxed);
         self.apply(handle, true, &path(), warn)
+    }
+
+    /// Whether `handle` has all this, and with `attributes` these and no others.
+    pub(super) fn is_of(&self, handle: &Handle, attributes: bool) -> io::Result<bool> {
+        if self.misfit(&handle.stat()?) != Misfit::default() {
+            return Ok(false);
+        }
+        match attributes.then(|| Metadata::of_handle(handle)).transpose() {
+            Ok(now) => Ok(now.is_none_or(|now| now.xattrs == self.xattrs)),
+            // What may not be read counts as different.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What of all this a file does not have, attributes aside.
+    fn misfit(&self, stat: &Stat) -> Misfit {
+        Misfit {
+            mode: stat.kind != FileKind::Symlink && stat.mode != self.mode,
+            owner: self.owner.is_some_and(|owner| owner != (stat.uid, stat.gid)),
+            mtime: stat.mtime != self.mtime,
+        }
     }
 
     fn remove_others(
@@ -165,13 +194,14 @@ impl Metadata {
         warn: &mut dyn FnMut(String) -> Result<()>,
     ) -> Result<()> {
         let stat = handle.stat().context("look at", path)?;
-        if stat.kind != FileKind::Symlink && stat.mode != self.mode {
+        let Misfit { mode, owner, mtime } = self.misfit(&stat);
+        if mode {
             warn(format!("its mode became {:04o} instead of {:04o}", stat.mode, self.mode))?;
         }
-        if self.owner.is_some_and(|owner| owner != (stat.uid, stat.gid)) {
+        if owner {
             warn(format!("its owner became {}:{}", stat.uid, stat.gid))?;
         }
-        if stat.mtime != self.mtime {
+        if mtime {
             warn(format!(
                 "this filesystem keeps its time as {} instead of {}",
                 stat.mtime.to_pax(),

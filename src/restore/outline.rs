@@ -10,9 +10,8 @@ use crate::error::{Error, Hint, Result};
 use crate::fs::handle::{join, parent_and_name};
 use crate::name::Shown;
 use crate::restore::metadata::Metadata;
-use crate::restore::pins::Pins;
+use crate::restore::pins::{Pins, is_asked_for};
 use crate::restore::rules::{BAD_LINK, Order, Way, check_lengths, check_member};
-use crate::restore::survey::is_asked_for;
 use crate::volume::VolumeType;
 
 /// What was seen of a volume. A path is kept as 16 bytes of its hash, as there may be many.

@@ -13,8 +13,9 @@ use crate::restore::job::Job;
 use crate::restore::metadata::Metadata;
 use crate::restore::outline::Outline;
 use crate::restore::overwrite::Source;
+use crate::restore::pins::is_asked_for;
 use crate::restore::rules::check_kind;
-use crate::restore::survey::{FoundMember, is_asked_for, walk_on};
+use crate::restore::survey::{FoundMember, walk_on};
 use crate::restore::target::FileTarget;
 use crate::volume::VolumeType;
 

@@ -1,19 +1,27 @@
 //! What must stay where it is while a volume's content is exchanged: mount points, the archive and the configuration
 //! in use when they lie inside the volume, and `lost+found` where that is the filesystem's. A directory that leads to one stays too.
 
-use std::collections::HashSet;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
-use walkdir::{DirEntryExt, WalkDir};
-
-use crate::fs::handle::path as as_path;
+use crate::fs::search::find_files;
 use crate::fs::{FileId, Handle, mounts, space};
 
 /// Paths inside one volume that stay, sorted, as there may be many and each name in the volume asks.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pins(Vec<Vec<u8>>);
+
+/// What a restore does with what is at a path now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nothing.
+    Stays,
+    /// It is a directory that stays while what is in it is exchanged. It keeps its metadata, too, where it is only on the
+    /// way to the one path that is restored.
+    Opened { on_the_way: bool },
+    /// What the snapshot has there, if anything, takes its place.
+    Exchanged,
+}
 
 impl Pins {
     /// In the volume whose root is `root`: every mount, every file of `in_use`, `lost+found`, and `others`.
@@ -23,10 +31,24 @@ impl Pins {
         let points = mounts::mount_points()?;
         pins.extend(mounts::below(path.as_os_str().as_bytes(), &points).into_iter().map(<[u8]>::to_vec));
         pins.extend(space::lost_and_found(root)?);
-        find_files(root, in_use, &mut pins)?;
+        // A mount is not gone into: it stays anyhow. A Btrfs subvolume is none, whatever its device number.
+        pins.extend(find_files(root, in_use, &pins)?);
         pins.sort_unstable();
         pins.dedup();
         Ok(Pins(pins))
+    }
+
+    /// What becomes of what is at `path`, when all is restored, or `only` that path. Whoever changes a volume, or says what
+    /// would change, asks here.
+    pub(super) fn fate(&self, path: &[u8], only: Option<&[u8]>) -> Fate {
+        let on_the_way = only.is_some_and(|only| is_below(only, path));
+        if self.holds(path) || only.is_some_and(|only| !on_the_way && !is_inside(path, only)) {
+            Fate::Stays
+        } else if path.is_empty() || on_the_way || self.leads(path) {
+            Fate::Opened { on_the_way }
+        } else {
+            Fate::Exchanged
+        }
     }
 
     /// Whether `path` itself stays.
@@ -39,9 +61,8 @@ impl Pins {
         if path.is_empty() {
             return !self.0.is_empty();
         }
-        let inside = [path, b"/"].concat();
-        let first = self.0.partition_point(|pin| *pin < inside);
-        self.0.get(first).is_some_and(|pin| pin.starts_with(&inside))
+        let first = self.0.partition_point(|pin| pin.iter().lt(path.iter().chain(b"/")));
+        self.0.get(first).is_some_and(|pin| is_below(pin, path))
     }
 
     /// The pin that `path` lies below.
@@ -55,34 +76,20 @@ impl Pins {
     }
 }
 
+/// Whether `path` is restored when `only` is asked for: it, what is below it, and the directories that lead to it.
+pub(super) fn is_asked_for(path: &[u8], only: Option<&[u8]>) -> bool {
+    only.is_none_or(|only| is_inside(path, only) || is_below(only, path))
+}
+
+/// Whether `path` is `only`, or lies below it.
+pub(super) fn is_inside(path: &[u8], only: &[u8]) -> bool {
+    path == only || is_below(path, only)
+}
+
 /// Whether `path` lies below `directory`.
 pub(super) fn is_below(path: &[u8], directory: &[u8]) -> bool {
     directory.is_empty() && !path.is_empty()
         || path.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
-}
-
-/// Looks for files by their number, which most filesystems list rightly, so that not every file need be looked at.
-fn find_files(root: &Handle, in_use: &[FileId], pins: &mut Vec<Vec<u8>>) -> io::Result<()> {
-    // The trailing dot makes the walk begin in the directory and not at the link to it.
-    let base = root.proc_path().join(".");
-    // A mount is not gone into: it stays anyhow. A Btrfs subvolume is none, whatever its device number.
-    let mounts: HashSet<PathBuf> = pins.iter().map(|pin| base.join(as_path(pin))).collect();
-    let lists_numbers = space::lists_numbers(root);
-    let walk = WalkDir::new(&base).follow_links(false).into_iter();
-    for entry in walk.filter_entry(|entry| !mounts.contains(entry.path())) {
-        // What cannot be looked into cannot be exchanged either: the swap will say so.
-        let Ok(entry) = entry else { continue };
-        let may_be = !lists_numbers || in_use.iter().any(|id| id.ino == entry.ino());
-        if entry.file_type().is_dir() || !may_be {
-            continue;
-        }
-        let relative = entry.path().strip_prefix(&base).map_err(io::Error::other)?;
-        let stat = Handle::open_path(entry.path()).and_then(|handle| handle.stat());
-        if stat.is_ok_and(|stat| in_use.contains(&stat.id)) {
-            pins.push(relative.as_os_str().as_bytes().to_vec());
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -114,5 +121,28 @@ mod tests {
         assert!(pins.leads(b"a") && pins.leads(b"a.b") && !pins.leads(b"a-b") && !pins.leads(b"a/b"));
         assert_eq!(pins.above(b"a/b/x"), Some(&b"a"[..]));
         assert_eq!(pins.above(b"a-c"), None);
+    }
+
+    #[test]
+    fn what_becomes_of_a_path_is_decided_by_pins_and_by_the_one_path() {
+        const OPENED: Fate = Fate::Opened { on_the_way: false };
+        const ON_THE_WAY: Fate = Fate::Opened { on_the_way: true };
+        let pins = Pins([&b"p/q"[..], b"s"].map(<[u8]>::to_vec).to_vec());
+        for (path, all, only_p, only_within) in [
+            ("", OPENED, ON_THE_WAY, ON_THE_WAY),
+            ("a", Fate::Exchanged, Fate::Stays, Fate::Stays),
+            ("p", OPENED, OPENED, ON_THE_WAY),
+            ("p/q", Fate::Stays, Fate::Stays, Fate::Stays),
+            ("p/r", Fate::Exchanged, Fate::Exchanged, ON_THE_WAY),
+            ("p/r/s", Fate::Exchanged, Fate::Exchanged, Fate::Exchanged),
+            ("p/r/s/t", Fate::Exchanged, Fate::Exchanged, Fate::Exchanged),
+            ("p/r/t", Fate::Exchanged, Fate::Exchanged, Fate::Stays),
+            ("p2", Fate::Exchanged, Fate::Stays, Fate::Stays),
+            ("s", Fate::Stays, Fate::Stays, Fate::Stays),
+        ] {
+            assert_eq!(pins.fate(path.as_bytes(), None), all, "{path}");
+            assert_eq!(pins.fate(path.as_bytes(), Some(b"p")), only_p, "{path}");
+            assert_eq!(pins.fate(path.as_bytes(), Some(b"p/r/s")), only_within, "{path}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::name::Shown;
 use crate::observer::{Phase, Run};
 use crate::report::LeftOut;
 use crate::restore::outline::Outline;
-use crate::restore::survey::is_asked_for;
+use crate::restore::pins::is_asked_for;
 use crate::restore::wanted::Wanted;
 use crate::snapshot::salvage::{Gap, Remnant, step_over};
 use crate::snapshot::{SNAPSHOT_JSON, Snapshot, VOLUMES_DATA, begin_block, under};

@@ -12,7 +12,7 @@ use crate::archive::walk::{Step, Walk};
 use crate::error::{Error, Hint, Result};
 use crate::fs::handle::join;
 use crate::name::Shown;
-use crate::restore::pins::is_below;
+use crate::restore::pins::{is_asked_for, is_inside};
 use crate::restore::rules::check_path;
 use crate::restore::wanted::Wanted;
 use crate::snapshot::salvage::step_over;
@@ -102,15 +102,6 @@ pub(super) fn walk_on(
             each(FoundMember { wanted, path: place.path, member: &member, source })?;
         }
     }
-}
-
-/// Whether `path` is restored when `only` is asked for: it, what is below it, and the directories that lead to it.
-pub(super) fn is_asked_for(path: &[u8], only: Option<&[u8]>) -> bool {
-    only.is_none_or(|only| is_inside(path, only) || is_below(only, path))
-}
-
-fn is_inside(path: &[u8], only: &[u8]) -> bool {
-    path == only || is_below(path, only)
 }
 
 impl Survey {

@@ -6,42 +6,20 @@
 //! of it that was done, however often that is tried. The metadata of the root and of other directories that stay is
 //! in the journal too.
 
-use std::collections::BTreeSet;
 use std::io;
 
 use crate::error::{Context, Error, Result};
 use crate::fs::handle::{join, parent_and_name};
-use crate::fs::{Descent, FileId, FileKind, Handle, StoreFile, remove};
+use crate::fs::{Descent, FileId, Handle, StoreFile, remove};
 use crate::name::Shown;
 use crate::restore::journal;
-use crate::restore::metadata::Metadata;
 use crate::restore::moves::Moves;
-use crate::restore::pins::{Pins, is_below};
+use crate::restore::pins::Pins;
+use crate::restore::plan::{Plan, Planner};
 use crate::staging::{self, CLEARED, NEW, OLD, SWAPPING};
 
 /// The mark under the name that it has before it is complete.
 const SWAPPING_PART: &[u8] = b"swapping.part";
-
-/// What a swap will do. Paths are relative to the volume's root.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Plan {
-    /// What moves into `old`, in order.
-    pub(super) away: Vec<Vec<u8>>,
-    /// What moves from `new` to its place, after that.
-    pub(super) here: Vec<Vec<u8>>,
-    /// Directories that stay and have a counterpart in `old`, parents first.
-    pub(super) kept: Vec<Vec<u8>>,
-    /// Directories that stay and whose metadata is exchanged, parents first.
-    pub(super) exchanged: Vec<Exchanged>,
-}
-
-/// A directory's metadata before and after. The path of the root is empty.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Exchanged {
-    pub(super) path: Vec<u8>,
-    pub(super) before: Metadata,
-    pub(super) after: Metadata,
-}
 
 /// A volume's root and its staging directory.
 #[derive(Debug)]
@@ -59,15 +37,10 @@ pub(super) struct Stage {
 impl Stage {
     /// Works out the moves. With `only`, that path is exchanged and everything beside it stays as it is.
     pub(super) fn plan(&self, pins: &Pins, only: Option<&[u8]>, no_owner: bool) -> Result<Plan> {
-        let mut planner = Planner { stage: self, pins, only, no_owner, plan: Plan::default() };
+        let new = self.staging.directory(NEW).context("open", &self.volume)?;
         let mut existing = self.root.names().context("list", &self.volume)?;
         existing.retain(|name| *name != self.name);
-        let new = self.staging.directory(NEW).context("open", &self.volume)?;
-        if only.is_none() {
-            planner.exchange_metadata(b"", &self.root, Some(&new))?;
-        }
-        planner.directory(b"", existing, Some(&self.root), Some(&new))?;
-        Ok(planner.plan)
+        Planner { volume: &self.volume, pins, only, no_owner }.plan(&self.root, existing, &new)
     }
 
     /// Writes the mark: from here on, `old` may hold the only copy of something.
@@ -234,95 +207,6 @@ pub(super) fn after_undo(error: Error, undo: Result<()>, volume: &[u8]) -> Error
                 Shown::from(volume)
             ),
         },
-    }
-}
-
-struct Planner<'a> {
-    stage: &'a Stage,
-    pins: &'a Pins,
-    only: Option<&'a [u8]>,
-    no_owner: bool,
-    plan: Plan,
-}
-
-impl Planner<'_> {
-    /// Plans the directory at `path`, which has the names `existing` now, and is staged as `new` or not at all.
-    fn directory(
-        &mut self,
-        path: &[u8],
-        existing: Vec<Vec<u8>>,
-        here: Option<&Handle>,
-        new: Option<&Handle>,
-    ) -> Result<()> {
-        let full = join(&self.stage.volume, path);
-        let mut staged: BTreeSet<Vec<u8>> = match new {
-            Some(new) => new.names().context("list", &full)?.into_iter().collect(),
-            None => BTreeSet::new(),
-        };
-        for name in existing {
-            let at = join(path, &name);
-            let on_the_way = self.only.is_some_and(|only| is_below(only, &at));
-            let beside = self.only.is_some_and(|only| only != at) && !on_the_way;
-            if self.pins.holds(&at) || beside {
-                staged.remove(&name);
-            } else if self.pins.leads(&at) || on_the_way {
-                let new = new.filter(|_| staged.remove(&name));
-                if let Some(here) = here {
-                    self.kept_directory(&at, &name, here, new, on_the_way)?;
-                }
-            } else {
-                self.plan.away.push(at);
-            }
-        }
-        self.plan.here.extend(staged.iter().map(|name| join(path, name)));
-        Ok(())
-    }
-
-    /// Plans a directory that stays, with what it holds exchanged.
-    fn kept_directory(
-        &mut self,
-        at: &[u8],
-        name: &[u8],
-        parent: &Handle,
-        new_parent: Option<&Handle>,
-        on_the_way: bool,
-    ) -> Result<()> {
-        let full = join(&self.stage.volume, at);
-        let handle = parent.directory(name).context("open", &full)?;
-        let new = match new_parent {
-            None => None,
-            Some(parent) => match parent.find(name).context("look at", &full)?.map(|stat| stat.kind) {
-                Some(FileKind::Directory) => Some(parent.directory(name).context("open", &full)?),
-                _ => return Err(in_the_way(&full)),
-            },
-        };
-        self.plan.kept.push(at.to_vec());
-        self.exchange_metadata(at, &handle, new.as_ref().filter(|_| !on_the_way))?;
-        let existing = handle.names().context("list", &full)?;
-        self.directory(at, existing, Some(&handle), new.as_ref())
-    }
-
-    /// Without `new`, the directory keeps its own: its time, too, which the moves in it change.
-    fn exchange_metadata(&mut self, at: &[u8], old: &Handle, new: Option<&Handle>) -> Result<()> {
-        let full = join(&self.stage.volume, at);
-        let before = Metadata::of_handle(old).context("look at", &full)?;
-        let mut after = Metadata::of_handle(new.unwrap_or(old)).context("look at", &full)?;
-        if self.no_owner {
-            after.owner = None;
-        }
-        self.plan.exchanged.push(Exchanged { path: at.to_vec(), before, after });
-        Ok(())
-    }
-}
-
-/// The snapshot has something else where a directory must stay.
-pub(super) fn in_the_way(full: &[u8]) -> Error {
-    Error::Volume {
-        action: "restore",
-        volume: Shown::from(full),
-        reason: "a mount or a file that is in use lies in this directory now, and the snapshot has something else in \
-                 its place: unmount or move that first"
-            .to_owned(),
     }
 }
 

@@ -10,8 +10,8 @@ use crate::fs::{self, Handle, mounts};
 use crate::name::Shown;
 use crate::restore::below::Below;
 use crate::restore::job::Job;
+use crate::restore::plan::in_the_way;
 use crate::restore::survey;
-use crate::restore::swap::in_the_way;
 use crate::restore::target::{self, DirTarget, FileTarget};
 use crate::volume::{self, VolumeType};
 

@@ -214,3 +214,22 @@ fn all_that_is_in_the_way_of_an_undo_is_counted_at_once() {
     stage.undo().unwrap();
     assert_eq!(fs::read(root.join("a")).unwrap(), b"old");
 }
+
+#[test]
+fn one_path_with_something_pinned_in_it_is_exchanged_around_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let pins = volume(root);
+    let stage = stage(root);
+    let plan = stage.plan(&pins, Some(b"p"), false).unwrap();
+    stage.mark(&plan).unwrap();
+    stage.swap(&plan, &mut |_, reason| panic!("{reason}")).unwrap();
+    stage.commit().unwrap();
+    let read = |path: &str| fs::read_to_string(root.join(path)).ok();
+    for (path, content) in [("a", "old"), ("p/x", "new"), ("p/q/new", "new"), ("p/q/pinned", "old")] {
+        assert_eq!(read(path).as_deref(), Some(content), "{path}");
+    }
+    for path in ["p/q/y/z", "p/r/same"] {
+        assert_eq!(read(path), None, "{path}");
+    }
+}

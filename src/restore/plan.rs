@@ -1,0 +1,134 @@
+//! What a swap will do: which names move away, which come, and which directories stay and are gone into.
+
+use std::collections::BTreeSet;
+
+use crate::error::{Context, Error, Result};
+use crate::fs::handle::{join, parent_and_name};
+use crate::fs::{FileKind, Handle};
+use crate::name::Shown;
+use crate::restore::metadata::Metadata;
+use crate::restore::pins::{Fate, Pins};
+
+/// What a swap will do. Paths are relative to the volume's root.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// What moves into `old`, in order.
+    pub(super) away: Vec<Vec<u8>>,
+    /// What moves from `new` to its place, after that.
+    pub(super) here: Vec<Vec<u8>>,
+    /// Directories that stay and have a counterpart in `old`, parents first.
+    pub(super) kept: Vec<Vec<u8>>,
+    /// Directories that stay and whose metadata is exchanged, parents first.
+    pub(super) exchanged: Vec<Exchanged>,
+}
+
+/// A directory's metadata before and after. The path of the root is empty.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Exchanged {
+    pub(super) path: Vec<u8>,
+    pub(super) before: Metadata,
+    pub(super) after: Metadata,
+}
+
+/// What a swap is planned by.
+pub(super) struct Planner<'a> {
+    /// The volume's path, for messages.
+    pub(super) volume: &'a [u8],
+    pub(super) pins: &'a Pins,
+    pub(super) only: Option<&'a [u8]>,
+    pub(super) no_owner: bool,
+}
+
+impl Planner<'_> {
+    /// Plans to exchange what is in `root`, the names `existing`, for what is in `new`.
+    pub(super) fn plan(&self, root: &Handle, existing: Vec<Vec<u8>>, new: &Handle) -> Result<Plan> {
+        let mut plan = Plan::default();
+        if self.only.is_none() {
+            self.exchange_metadata(&mut plan, b"", root, Some(new))?;
+        }
+        self.directory(&mut plan, b"", existing, root, Some(new))?;
+        Ok(plan)
+    }
+
+    /// Plans the directory at `path`, which has the names `existing` now, and is staged as `new` or not at all.
+    fn directory(
+        &self,
+        plan: &mut Plan,
+        path: &[u8],
+        existing: Vec<Vec<u8>>,
+        here: &Handle,
+        new: Option<&Handle>,
+    ) -> Result<()> {
+        let full = join(self.volume, path);
+        let mut staged: BTreeSet<Vec<u8>> = match new {
+            Some(new) => new.names().context("list", &full)?.into_iter().collect(),
+            None => BTreeSet::new(),
+        };
+        for name in existing {
+            let at = join(path, &name);
+            match self.pins.fate(&at, self.only) {
+                Fate::Stays => drop(staged.remove(&name)),
+                Fate::Opened { on_the_way } => {
+                    let new = new.filter(|_| staged.remove(&name));
+                    self.kept_directory(plan, &at, here, new, on_the_way)?;
+                }
+                Fate::Exchanged => plan.away.push(at),
+            }
+        }
+        plan.here.extend(staged.iter().map(|name| join(path, name)));
+        Ok(())
+    }
+
+    /// Plans a directory that stays, with what it holds exchanged.
+    fn kept_directory(
+        &self,
+        plan: &mut Plan,
+        at: &[u8],
+        parent: &Handle,
+        new_parent: Option<&Handle>,
+        on_the_way: bool,
+    ) -> Result<()> {
+        let (full, name) = (join(self.volume, at), parent_and_name(at).1);
+        let handle = parent.directory(name).context("open", &full)?;
+        let new = match new_parent {
+            None => None,
+            Some(parent) => match parent.find(name).context("look at", &full)?.map(|stat| stat.kind) {
+                Some(FileKind::Directory) => Some(parent.directory(name).context("open", &full)?),
+                _ => return Err(in_the_way(&full)),
+            },
+        };
+        plan.kept.push(at.to_vec());
+        self.exchange_metadata(plan, at, &handle, new.as_ref().filter(|_| !on_the_way))?;
+        let existing = handle.names().context("list", &full)?;
+        self.directory(plan, at, existing, &handle, new.as_ref())
+    }
+
+    /// Without `new`, the directory keeps its own: its time, too, which the moves in it change.
+    fn exchange_metadata(
+        &self,
+        plan: &mut Plan,
+        at: &[u8],
+        old: &Handle,
+        new: Option<&Handle>,
+    ) -> Result<()> {
+        let full = join(self.volume, at);
+        let before = Metadata::of_handle(old).context("look at", &full)?;
+        let mut after = Metadata::of_handle(new.unwrap_or(old)).context("look at", &full)?;
+        if self.no_owner {
+            after.owner = None;
+        }
+        plan.exchanged.push(Exchanged { path: at.to_vec(), before, after });
+        Ok(())
+    }
+}
+
+/// The snapshot has something else where a directory must stay.
+pub(super) fn in_the_way(full: &[u8]) -> Error {
+    Error::Volume {
+        action: "restore",
+        volume: Shown::from(full),
+        reason: "a mount or a file that is in use lies in this directory now, and the snapshot has something else in \
+                 its place: unmount or move that first"
+            .to_owned(),
+    }
+}
