@@ -1,7 +1,8 @@
-# `make demo` and `make test` need a Rust toolchain (cargo, rustc and a C linker) and nothing else. What another tool
-# would add is left out with a line that says so; with CI=true a missing tool is an error.
+# `make demo` and `make test` need a Rust toolchain (cargo, rustc and a C linker) and nothing else. What another
+# tool would add is left out with a line that says so; with CI=true a missing tool is an error.
 
-.PHONY: help build build-host demo test image e2e host-e2e bench bench-smoke lint fmt clippy doc cargo-test go-test deny
+.PHONY: help build build-host demo test image e2e host-e2e bench bench-smoke lint fmt clippy doc cargo-test \
+	go-test deny
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -12,7 +13,8 @@ WORKSPACES := Cargo.toml host/Cargo.toml
 IMAGE ?= snapshotter
 BIN   := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/snapshotter
 
-# $(call have,COMMAND THAT SUCCEEDS IF THE TOOL IS THERE,WHAT IS LEFT OUT WITHOUT IT): runs the lines behind it, or not.
+# $(call have,COMMAND THAT SUCCEEDS IF THE TOOL IS THERE,WHAT IS LEFT OUT WITHOUT IT): runs the lines after it, or
+# not.
 have = if ! $(1) >/dev/null 2>&1; then \
 	if [ "$$CI" = true ]; then echo "error: $(2)" >&2; exit 1; fi; \
 	echo "skipped: $(2)"; exit 0; \
@@ -21,7 +23,7 @@ have = if ! $(1) >/dev/null 2>&1; then \
 help: ## shows this help
 	@echo "usage: make TARGET"
 	@echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1:\2/p' Makefile | awk -F: '{ printf "%-11s %s\n", $$1, $$2 }'
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: ## backs volumes up, damages them, restores them, and shows that all is back
 	@demo/run.sh
@@ -36,7 +38,7 @@ build: ## builds target/release/snapshotter
 build-host: ## builds host/target/release/docker-snapshot
 	$(CARGO) build --manifest-path host/Cargo.toml --release --locked
 
-image: ## builds the image from a binary made here, without pulling anything (Debian 12; elsewhere: docker build)
+image: ## builds the image and pulls nothing (Debian 12; elsewhere: docker build)
 	scripts/image.sh $(IMAGE)
 
 e2e: ## runs the image against the Docker Engine
