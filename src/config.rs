@@ -1,5 +1,6 @@
-//! The configuration: what is backed up or restored, and where in the archive it lives. It is read before anything
-//! is touched, and whatever in it could be meant in two ways is refused, with the file, the line and the way out.
+//! The configuration: what is backed up or restored, and where in the archive it lives. It is read before
+//! anything is touched, and whatever in it could be meant in two ways is refused, with the file, the line and
+//! the way out.
 
 mod check;
 mod document;
@@ -31,8 +32,8 @@ pub struct Config {
     pub volumes: Vec<Volume>,
     /// What of the volumes is not backed up.
     pub exclude: Exclude,
-    /// The file that it was read from, if any: where that lies inside a volume, a backup leaves it out, and a restore
-    /// leaves it as it is.
+    /// The file that it was read from, if any: where that lies inside a volume, a backup leaves it out, and a
+    /// restore leaves it as it is.
     pub file: Option<PathBuf>,
     volumes_origin: Origin,
 }
@@ -85,8 +86,8 @@ impl Config {
         [archive].into_iter().chain(file).collect()
     }
 
-    /// Reads the file at `path`. It may be missing if the user did not name it (`explicit`) and `overrides` has all
-    /// that is needed.
+    /// Reads the file at `path`. It may be missing if the user did not name it (`explicit`) and `overrides`
+    /// has all that is needed.
     ///
     /// # Errors
     /// [`Error::Config`]: what it says cannot be used. [`Error::Io`]: it cannot be read.

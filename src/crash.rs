@@ -1,21 +1,22 @@
-//! Every crash point. A backup or a restore is recorded call by call (`fs::record`); then a power cut is played after
-//! each call, with every choice (or a random, seeded sample of the choices) of what it lets survive, and what the next
-//! commands and other programs make of it is checked. That the checks can fail is shown too, by taking single calls
-//! out of a recording.
+//! Every crash point. A backup or a restore is recorded call by call (`fs::record`); then a power cut is
+//! played after each call, with every choice (or a random, seeded sample of the choices) of what it lets
+//! survive, and what the next commands and other programs make of it is checked. That the checks can fail is
+//! shown too, by taking single calls out of a recording.
 //!
 //! The model of a disk is meant to be worse than ext4, XFS and Btrfs are:
 //!
-//! - *Data.* A sync of a file (`fdatasync`, `fsync`, `syncfs`) keeps everything that was written to it before the sync
-//!   began, and its length. Of each block of 512 bytes that was written, cut off or punched since, any version may
-//!   survive, whatever becomes of other blocks; and of the lengths that the file had since, any one, or any multiple
-//!   of 512 between the shortest and the longest. What is inside the length and did not survive reads as it was
-//!   before, or as zeros. What is cloned counts as written, though systems put what is
-//!   shared on disk before. That it may read as what another file held before (ext4 with `data=writeback`) is played
-//!   for archives, and not for volumes.
-//! - *Names and attributes.* These are journalled: of creations, renames, links, removals and changes of attributes,
-//!   those up to any one of them survive, at least up to the last `syncfs`, and none behind it. A `fsync` in addition keeps
-//!   what was done in that directory, or to that file and to get it to its name. On ext4 and XFS it keeps all that was
-//!   done before (`Journal::Ordered`), on Btrfs it may not (`Journal::Logged`).
+//! - *Data.* A sync of a file (`fdatasync`, `fsync`, `syncfs`) keeps everything that was written to it before
+//!   the sync began, and its length. Of each block of 512 bytes that was written, cut off or punched since,
+//!   any version may survive, whatever becomes of other blocks; and of the lengths that the file had since,
+//!   any one, or any multiple of 512 between the shortest and the longest. What is inside the length and did
+//!   not survive reads as it was before, or as zeros. What is cloned counts as written, though systems put
+//!   what is shared on disk before. That it may read as what another file held before (ext4 with
+//!   `data=writeback`) is played for archives, and not for volumes.
+//! - *Names and attributes.* These are journalled: of creations, renames, links, removals and changes of
+//!   attributes, those up to any one of them survive, at least up to the last `syncfs`, and none behind it. A
+//!   `fsync` in addition keeps what was done in that directory, or to that file and to get it to its name. On
+//!   ext4 and XFS it keeps all that was done before (`Journal::Ordered`), on Btrfs it may not
+//!   (`Journal::Logged`).
 //!
 //! `SNAPSHOTTER_CRASH_STATES` is how many random states are tried for each case, beyond the systematic ones.
 

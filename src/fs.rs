@@ -7,8 +7,8 @@
     reason = "clippy.toml bans std::fs everywhere, so that system calls are made here and nowhere else"
 )]
 
-/// `$call`, which changes something on disk by the handle `$on`. Tests can have it recorded, as `$what`, when it
-/// succeeded.
+/// `$call`, which changes something on disk by the handle `$on`. Tests can have it recorded, as `$what`, when
+/// it succeeded.
 macro_rules! recorded {
     ($on:expr, $what:expr, $call:expr) => {{
         #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Names are bytes. This is how they are shown: to a terminal without anything that could drive it, and in JSON
-//! so that every byte can be had back.
+//! Names are bytes. This is how they are shown: to a terminal without anything that could drive it, and in
+//! JSON so that every byte can be had back.
 
 use std::fmt;
 use std::fmt::Write as _;

@@ -21,8 +21,8 @@ impl Time {
         Time { secs: now.as_second(), nanos: now.subsec_nanosecond().unsigned_abs() }
     }
 
-    /// A decimal number as pax writes it (POSIX, "pax Extended Header File Times"): sign and magnitude, trailing
-    /// zeros dropped, so `-1.5` is one and a half seconds before 1970.
+    /// A decimal number as pax writes it (POSIX, "pax Extended Header File Times"): sign and magnitude,
+    /// trailing zeros dropped, so `-1.5` is one and a half seconds before 1970.
     pub fn to_pax(self) -> String {
         let total = i128::from(self.secs) * 1_000_000_000 + i128::from(self.nanos);
         let sign = if total < 0 { "-" } else { "" };

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 /// Deeper than any document of ours; the parser takes seconds for a million brackets.
 const MAX_BRACKETS: usize = 1000;
 
-/// `text` in double quotes. All that YAML parsers do not take as it is, or take for a line break, is escaped; no
-/// more is, since some fail on pairs of surrogates.
+/// `text` in double quotes. All that YAML parsers do not take as it is, or take for a line break, is escaped;
+/// no more is, since some fail on pairs of surrogates.
 pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');

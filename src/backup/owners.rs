@@ -1,5 +1,5 @@
-//! Owners that a user namespace hides from a backup: the archive gets the overflow id in their place, and
-//! that is said, once a volume, since it often is so for all of its files.
+//! Owners that a user namespace hides from a backup: the archive gets the overflow id in their place. There is
+//! one warning a volume for that, since it often holds for all of its files.
 
 use crate::archive::entry::Entry;
 use crate::backup::shared::BackupRun;
@@ -65,7 +65,7 @@ impl Owners {
                 "{} stored with an owner or group that may stand for one that this user namespace does not map",
                 self.unsure.these("is", "are"),
             );
-            if namespace.can_tell() {
+            if namespace.sees_owners() {
                 shared.run.observer.note(&format!("{}: {reason}", Shown::from(&self.unsure.first)));
             } else {
                 let reason = format!("{reason}: grant CAP_DAC_OVERRIDE, by which it can be told");

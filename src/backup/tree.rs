@@ -121,7 +121,8 @@ impl<'a, 'b> Tree<'a, 'b> {
     fn below(&mut self, mut descent: Descent, names: DirNames) -> Result<()> {
         let mut pending = vec![names];
         let mut spare = Vec::new();
-        // Of the directory, with a slash behind it if it is not the root, and of what is in it.
+        // The path of the directory, which ends with a slash unless it is the root, and that of what is in
+        // it.
         let mut directory_len = 0;
         let mut path = Vec::new();
         while let Some(names) = pending.last_mut() {
@@ -209,7 +210,7 @@ impl<'a, 'b> Tree<'a, 'b> {
         Ok(None)
     }
 
-    /// What a name is whose kind the listing did not tell, unless it is gone or dealt with because it is a
+    /// What a name is whose kind the listing did not have, unless it is gone or dealt with because it is a
     /// mount.
     fn listed(&mut self, here: &Handle, name: &[u8], path: &[u8]) -> Result<Option<FileKind>> {
         let stat = match here.stat_name(name) {

@@ -1,5 +1,5 @@
-//! Volumes as the filesystem has them. Two configured volumes must never share a file: it would be stored twice,
-//! and a restore would write it twice.
+//! Volumes as the filesystem has them. Two configured volumes must never share a file: it would be stored
+//! twice, and a restore would write it twice.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -19,9 +19,9 @@ impl Config {
     /// Looks at every volume, and returns what each is, in their order.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config): a volume does not exist, is a symbolic link, is neither directory
-    /// nor regular file, is the same as another, or lies inside another without being a mount of its own; or that one
-    /// holds it under another path too.
+    /// [`Error::Config`](crate::Error::Config): a volume does not exist, is a symbolic link, is neither
+    /// directory nor regular file, is the same as another, or lies inside another without being a mount of
+    /// its own; or that one holds it under another path too.
     /// [`Error::Io`](crate::Error::Io): the mounts cannot be read.
     pub fn check_volumes(&self) -> Result<Vec<VolumeType>> {
         let mut kinds = Vec::with_capacity(self.volumes.len());
@@ -70,8 +70,8 @@ impl Config {
         }
     }
 
-    /// A part of a volume may be mounted a second time, as another one. A restore would move it away with the one, and
-    /// remove what it has just put into the other.
+    /// A part of a volume may be mounted a second time, as another one. A restore would move it away with the
+    /// one, and remove what it has just put into the other.
     fn check_sharing(&self, volumes: &HashMap<PathBuf, usize>) -> Result<()> {
         let (paths, indices): (Vec<&Path>, Vec<usize>) =
             volumes.iter().map(|(path, &index)| (path.as_path(), index)).unzip();

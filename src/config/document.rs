@@ -1,5 +1,6 @@
-//! The YAML of a configuration file. Types are checked here, and every value can be found again: the parser tells
-//! lines only with errors, so to learn the line of a value is to read the document once more and fail there.
+//! The YAML of a configuration file. Types are checked here, and every value can be found again: the parser
+//! gives lines only with errors, so to learn the line of a value is to read the document once more and to fail
+//! there.
 
 pub(super) mod read;
 

@@ -1,5 +1,6 @@
 //! What of a volume is not backed up. A pattern means what it would in a `.gitignore` at the volume's root
-//! (<https://git-scm.com/docs/gitignore#_pattern_format>), so that nobody has to learn another language of globs.
+//! (<https://git-scm.com/docs/gitignore#_pattern_format>), so that nobody has to learn another language of
+//! globs.
 
 mod class;
 mod wildmatch;
@@ -60,7 +61,8 @@ impl Exclude {
 
     /// Whether `path`, relative to the volume's root and without a trailing `/`, is excluded.
     ///
-    /// Walk a volume from its root and do not enter what is excluded: as in git, nothing below it is asked for.
+    /// Walk a volume from its root and do not enter what is excluded: as in git, nothing below it is asked
+    /// for.
     pub fn excludes(&self, path: &[u8], is_dir: bool) -> bool {
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
         let mut rules = self.rules.iter().rev().filter(|rule| is_dir || !rule.directories_only);
@@ -97,7 +99,7 @@ impl Rule {
 }
 
 /// Whether a component is one that no path has. Between brackets a slash separates nothing, and a `**` can be
-/// nothing, together with the slash behind it.
+/// nothing, together with the slash after it.
 fn names_no_path(glob: &str) -> bool {
     let plain = !glob.contains('[') && !glob.contains("**");
     plain && glob.split('/').any(|component| matches!(component, "" | "." | ".."))

@@ -1,5 +1,5 @@
-//! Whether an archive that a power cut left is the old one or the new one: to other programs, to this one, and to
-//! the next backup and restore.
+//! Whether an archive that a power cut left is the old one or the new one: to other programs, to this one,
+//! and to the next backup and restore.
 
 use std::collections::HashSet;
 use std::fs;

@@ -62,8 +62,8 @@ impl Disk {
         self.nodes.insert(handle.stat().unwrap().id.ino, node);
     }
 
-    /// Does what `event` says to names and attributes, not to contents. What cannot be done, because something before
-    /// it is missing, is not. `now` is the time that it leaves behind.
+    /// Does what `event` says to names and attributes, not to contents. What cannot be done, because
+    /// something before it is missing, is not. `now` is the time that it leaves behind.
     pub(super) fn apply(&mut self, event: &Recorded, now: i64) {
         self.call(event.on.ino, &event.call, Time { secs: now, nanos: 0 });
     }

@@ -71,7 +71,8 @@ impl Unsynced {
         content
     }
 
-    /// Of each block and of the length, all that they may be. Where there was no block, there is one of `stale` bytes.
+    /// Of each block and of the length, all that they may be. Where there was no block, there is one of
+    /// `stale` bytes.
     pub(super) fn choices(&self, stale: u8) -> Choices {
         let mut now = self.durable.clone();
         let mut blocks = Vec::new();

@@ -71,8 +71,8 @@ fn a_backup_without_one_of_its_syncs_is_caught() {
             told(&format!("without sync {number}: {why:?}"));
             found.push(why.is_some());
         }
-        // Of the first block; of the rest; of the closing blocks; of the commit. The second is not needed: what it is
-        // for is not read before the commit, and the third covers it.
+        // Of the first block; of the rest; of the closing blocks; of the commit. The second is not needed:
+        // what it is for is not read before the commit, and the third covers it.
         assert_eq!(found, [true, false, true, true]);
     });
 }
@@ -142,13 +142,14 @@ fn a_swap_without_its_mark_is_caught() {
     });
 }
 
-/// Each sync of a restore, and whether it is missed when it is not made: where the order of changes is kept, and where
-/// it may not be (`Journal`).
+/// Each sync of a restore, and whether it is missed when it is not made: where the order of changes is kept,
+/// and where it may not be (`Journal`).
 ///
-/// Those that nobody misses are covered by others. The marker's own sync keeps the names that lead to it (POSIX does not
-/// promise that, these filesystems do). The directory of a mark and what follows it are synced twice, and either is
-/// enough. What a mark of a cleared volume is for cannot be on disk before it, since both are changes of names. For the
-/// same reason two syncs of everything are needed only where such changes may overtake each other.
+/// Those that nobody misses are covered by others. The marker's own sync keeps the names that lead to it
+/// (POSIX does not promise that, these filesystems do). The directory of a mark and what follows it are
+/// synced twice, and either is enough. What a mark of a cleared volume is for cannot be on disk before it,
+/// since both are changes of names. For the same reason two syncs of everything are needed only where such
+/// changes may overtake each other.
 const SYNCS: [(Case, &[&str]); 3] = [
     (
         Case::Swap,

@@ -9,8 +9,8 @@ use super::support::tools::{go_reader, need, tool_command};
 
 const NEEDED: [&str; 5] = ["tar", "bsdtar", "busybox", "python3", "go"];
 
-/// Names, contents and complaints in the order in which each tool comes upon them, and how it ended: the first of
-/// that, and a checksum of the rest.
+/// Names, contents and complaints in the order in which each tool comes upon them, and how it ended: the
+/// first of that, and a checksum of the rest.
 const SHELL: &str = r#"
 said() {
     { "$@" 2>&1; echo "exit $?"; } | { head -c 3000; sha256sum; }

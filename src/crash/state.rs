@@ -13,8 +13,8 @@ use crate::fs::record::{Call, Recorded};
 pub(super) enum Journal {
     /// Any sync keeps all changes of names and attributes that were made before it, as on ext4 and XFS.
     Ordered,
-    /// The sync of a file or directory keeps what was done to it, to get it to its name and, for a directory, in it;
-    /// and of everything else nothing, as Btrfs's log of a tree allows.
+    /// The sync of a file or directory keeps what was done to it, to get it to its name and, for a directory,
+    /// in it; and of everything else nothing, as Btrfs's log of a tree allows.
     Logged,
 }
 

@@ -1,4 +1,5 @@
-//! A power cut at every point of a restore: each volume is the old one or the new one once the next command has run.
+//! A power cut at every point of a restore: each volume is the old one or the new one once the next command
+//! has run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

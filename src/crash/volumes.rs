@@ -40,7 +40,8 @@ pub(super) struct Checker<'a> {
     pub(super) new: usize,
 }
 
-/// Stops a run at its first member: whatever the restore puts right at its beginning is done then, and no more.
+/// Stops a run at its first member: whatever the restore puts right at its beginning is done then, and no
+/// more.
 struct Stops(Cancel);
 
 impl Observer for Stops {
@@ -49,7 +50,8 @@ impl Observer for Stops {
     }
 }
 
-/// The time of the root is lost in the moments between a change of its entries and the call that puts the time back.
+/// The time of the root is lost in the moments between a change of its entries and the call that puts the
+/// time back.
 fn without_root_time(picture: &Picture) -> Picture {
     let mut picture = picture.clone();
     if let Some(root) = picture.entries.get_mut(&b""[..]) {
@@ -63,7 +65,8 @@ impl<'a> Checker<'a> {
         Checker { of, seen: HashSet::new(), checked: 0, refused: 0, old: 0, new: 0 }
     }
 
-    /// Checks a tree, unless there was the same before. `done` says that the restore had said that it is done.
+    /// Checks a tree, unless there was the same before. `done` says that the restore had said that it is
+    /// done.
     pub(super) fn check(&mut self, disk: &Disk, done: bool) -> Result<(), String> {
         let mut hasher = blake3::Hasher::new();
         let hash = hasher.update(disk.hash().as_bytes()).update(&[u8::from(done)]).finalize();
@@ -153,8 +156,8 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// Each must be the new one, or with `or_old` the old one; whether one was. `root_time` says of which the root must
-    /// have its time again.
+    /// Each must be the new one, or with `or_old` the old one; whether one was. `root_time` says of which the
+    /// root must have its time again.
     fn compare(&self, found: &[PathBuf], or_old: bool, root_time: &[bool]) -> Result<bool, String> {
         let mut any_old = false;
         for (index, found) in found.iter().enumerate() {

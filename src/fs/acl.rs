@@ -1,5 +1,5 @@
-//! ACLs between the form that the kernel keeps (`posix_acl_xattr.h`: version 2, then tag, permissions and id of
-//! each entry, little endian) and the text with numeric ids that tar archives carry in `SCHILY.acl.*`
+//! ACLs between the form that the kernel keeps (`posix_acl_xattr.h`: version 2, then tag, permissions and id
+//! of each entry, little endian) and the text with numeric ids that tar archives carry in `SCHILY.acl.*`
 //! (`user::rwx,user:1000:r--,…`).
 
 use std::fmt::Write as _;
@@ -71,8 +71,8 @@ pub(crate) fn from_text(text: &[u8]) -> Option<Vec<u8>> {
     Some(raw)
 }
 
-/// Whether the text has a user or group by the number that stands for none: what the kernel shows of one that is not
-/// mapped in this user namespace.
+/// Whether the text has a user or group by the number that stands for none: what the kernel shows of one that
+/// is not mapped in this user namespace.
 pub(crate) fn names_nobody(text: &[u8]) -> bool {
     let mut fields = text.split(|&byte| byte == b':' || byte == b',');
     fields.any(|field| field == NO_ID.to_string().as_bytes())

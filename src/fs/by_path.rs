@@ -1,4 +1,5 @@
-//! What a user names by its path, wherever it lies: the archive, the configuration and the volumes themselves.
+//! What a user names by its path, wherever it lies: the archive, the configuration and the volumes
+//! themselves.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -45,7 +46,8 @@ impl Handle {
         Self::open(AT_FDCWD, path.as_os_str().as_bytes(), OFlag::O_RDONLY | OFlag::O_NONBLOCK)
     }
 
-    /// The file that `path` leads to, through symbolic links too, for reading. It does not wait for a FIFO's other end.
+    /// The file that `path` leads to, through symbolic links too, for reading. It does not wait for a FIFO's
+    /// other end.
     pub(crate) fn open_linked(path: &Path) -> io::Result<Self> {
         let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
         Ok(Self::from_file(OpenOptions::new().read(true).custom_flags(flags).open(path)?))

@@ -1,6 +1,6 @@
-//! Cloning: a part of one file becomes a part of another without its data being read or written, where both lie on a
-//! filesystem that shares extents (`FICLONERANGE`, `ioctl_ficlonerange(2)`). It always may fail, and then the data is
-//! to be copied.
+//! Cloning: a part of one file becomes a part of another without its data being read or written, where both
+//! lie on a filesystem that shares extents (`FICLONERANGE`, `ioctl_ficlonerange(2)`). It always may fail, and
+//! then the data is to be copied.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -18,8 +18,9 @@ pub(crate) const CLONE_BLOCK: u64 = 4096;
 /// `f_type` of filesystems that may share extents between files; the one without a name is OCFS2.
 const SHARING_MAGIC: [u64; 5] = [XFS_MAGIC, BTRFS_MAGIC, BCACHEFS_MAGIC, 0x7461_636f, ZFS_MAGIC];
 
-/// Whether it is worth a try to clone from one file to the other: both lie on filesystems of a kind that may be able
-/// to. (A Btrfs subvolume has a device number of its own, so that these do not tell whether it is the same.)
+/// Whether it is worth a try to clone from one file to the other: both lie on filesystems of a kind that may
+/// be able to. (A Btrfs subvolume has a device number of its own, so these do not show whether it is the
+/// same.)
 pub(crate) fn may_share(one: &Handle, other: &Handle) -> bool {
     let kind = |handle: &Handle| filesystem_type(handle).ok();
     kind(one).is_some_and(|one| SHARING_MAGIC.contains(&one)) && kind(one) == kind(other)
@@ -37,8 +38,8 @@ impl DevicePair {
         !self.ended.load(Ordering::Relaxed)
     }
 
-    /// Like [`clone_range`]. Returns whether it was done; if not, the range of `to` may hold anything and is to be
-    /// written.
+    /// Like [`clone_range`]. Returns whether it was done; if not, the range of `to` may hold anything and is
+    /// to be written.
     pub(crate) fn clone_range(
         &self,
         from: &Handle,
@@ -64,8 +65,8 @@ impl DevicePair {
     }
 }
 
-/// Makes `length` bytes of `from` at `from_offset` those of `to` at `to_offset`; `to` grows if need be. All three
-/// numbers are multiples of [`CLONE_BLOCK`], but `length` may also end with `from`.
+/// Makes `length` bytes of `from` at `from_offset` those of `to` at `to_offset`; `to` grows if need be. All
+/// three numbers are multiples of [`CLONE_BLOCK`], but `length` may also end with `from`.
 pub(crate) fn clone_range(
     from: &Handle,
     from_offset: u64,
@@ -92,7 +93,8 @@ fn clone(from: BorrowedFd, from_offset: u64, length: u64, to: &Handle, to_offset
         dest_offset: to_offset,
     };
     #[expect(unsafe_code, reason = "no crate has this call")]
-    // SAFETY: the number is FICLONERANGE's, which reads one `struct file_clone_range`; `from` is open until it is done.
+    // SAFETY: the number is FICLONERANGE's, which reads one `struct file_clone_range`; `from` is open until
+    // it is done.
     let done = unsafe { ioctl(to, Setter::<FICLONERANGE, FileCloneRange>::new(range)) };
     Ok(done?)
 }

@@ -1,6 +1,6 @@
-//! The way from a root directory down to the one being worked on, as open handles. However deep the tree is, only
-//! the deepest few directories are kept open; one that was closed is opened again from the root, name by name,
-//! and must still be the same directory.
+//! The way from a root directory down to the one being worked on, as open handles. However deep the tree is,
+//! only the deepest few directories are kept open; one that was closed is opened again from the root, name by
+//! name, and must still be the same directory.
 
 use std::io;
 use std::sync::Arc;
@@ -33,8 +33,8 @@ impl Descent {
         &self.root
     }
 
-    /// Goes to the directory at `path` below the root, from the deepest one on the way that was entered already: of
-    /// many paths in a row, most lie in the directory of the one before.
+    /// Goes to the directory at `path` below the root, from the deepest one on the way that was entered
+    /// already: of many paths in a row, most lie in the directory of the one before.
     pub(crate) fn go_to(&mut self, path: &[u8]) -> io::Result<&Handle> {
         let mut names = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).peekable();
         let mut shared = 0;
@@ -94,8 +94,8 @@ impl Descent {
         self.levels.pop().map(|level| level.name)
     }
 
-    /// Opens as many of the deepest directories as may stay open, so that the way from the root is gone once for all
-    /// of them.
+    /// Opens as many of the deepest directories as may stay open, so that the way from the root is gone once
+    /// for all of them.
     fn reopen(&mut self) -> io::Result<()> {
         if self.levels.last().is_none_or(|last| last.handle.is_some()) {
             return Ok(());

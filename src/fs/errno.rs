@@ -9,7 +9,8 @@ pub(crate) fn has_errno(error: &io::Error, any_of: &[Errno]) -> bool {
     error.raw_os_error().is_some_and(|number| any_of.iter().any(|&errno| errno as i32 == number))
 }
 
-/// Makes a call again as long as a signal interrupts it, which a file server may let happen to any that opens or asks.
+/// Makes a call again as long as a signal interrupts it, which a file server may let happen to any that opens
+/// or asks.
 pub(crate) fn uninterrupted<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
     loop {
         match call().map_err(E::into) {

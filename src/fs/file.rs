@@ -1,5 +1,5 @@
-//! A file that is read and written by offset: the archive, and file volumes. Every write, truncation and sync of
-//! an append goes through here, and nowhere else, so that they can be recorded and replayed.
+//! A file that is read and written by offset: the archive, and file volumes. Every write, truncation and sync
+//! of an append goes through here, and nowhere else, so that they can be recorded and replayed.
 
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
@@ -42,11 +42,12 @@ impl StoreFile {
         Ok(filled)
     }
 
-    /// Fills `buffer` from `offset` like [`StoreFile::read_at`], and says whether the file goes on behind that.
+    /// Fills `buffer` from `offset` like [`StoreFile::read_at`], and says whether the file goes on after
+    /// that.
     pub(crate) fn read_whole(&self, buffer: &mut [u8], offset: u64) -> io::Result<(usize, bool)> {
         let length = buffer.len();
-        let mut behind = [0];
-        let mut parts = [IoSliceMut::new(buffer), IoSliceMut::new(&mut behind)];
+        let mut next = [0];
+        let mut parts = [IoSliceMut::new(buffer), IoSliceMut::new(&mut next)];
         let count = match rustix::io::preadv(&self.handle, &mut parts, offset) {
             Ok(count) if count >= length => return Ok((length, count > length)),
             Ok(count) => count,
@@ -54,7 +55,7 @@ impl StoreFile {
             Err(errno) => return Err(errno.into()),
         };
         let filled = count + self.read_at(&mut buffer[count..], offset + count as u64)?;
-        Ok((filled, filled == length && self.read_at(&mut behind, offset + filled as u64)? > 0))
+        Ok((filled, filled == length && self.read_at(&mut next, offset + filled as u64)? > 0))
     }
 
     pub(crate) fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
@@ -74,7 +75,8 @@ impl StoreFile {
         recorded!(&self.handle, Call::Sync, self.handle.as_file().sync_data())
     }
 
-    /// Reserves space for the first `length` bytes without changing the size; a filesystem that cannot is no error.
+    /// Reserves space for the first `length` bytes without changing the size; a filesystem that cannot is no
+    /// error.
     pub(crate) fn reserve(&self, length: u64) -> io::Result<()> {
         self.allocate(FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, length).map(drop)
     }

@@ -45,8 +45,8 @@ impl Handle {
         Self::open(self, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
     }
 
-    /// A file, for reading. It does not wait for a FIFO's other end, but for a file server that has to give up its
-    /// lease of the file (fcntl(2)), which it must within `/proc/sys/fs/lease-break-time`, 45 s.
+    /// A file, for reading. It does not wait for a FIFO's other end, but for a file server that has to give
+    /// up its lease of the file (fcntl(2)), which it must within `/proc/sys/fs/lease-break-time`, 45 s.
     pub(crate) fn file(&self, name: &[u8]) -> io::Result<Self> {
         let mut start = None;
         loop {

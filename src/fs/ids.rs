@@ -1,5 +1,5 @@
-//! What a user namespace hides (`user_namespaces(7)`): an id that is not mapped in it is shown as the overflow id,
-//! 65534 as a rule, which may be mapped as well and then somebody's own. Asking changes nothing.
+//! What a user namespace hides (`user_namespaces(7)`): an id that is not mapped in it is shown as the
+//! overflow id, 65534 as a rule, which may be mapped as well and then somebody's own. Asking changes nothing.
 
 use std::io;
 use std::path::Path;
@@ -71,7 +71,8 @@ impl Namespace {
         self.uids.is_whole() && self.gids.is_whole()
     }
 
-    /// Whether nothing but the namespace can keep this process from a file: it has the privilege, for ids that are mapped.
+    /// Whether nothing but the namespace can keep this process from a file: it has the privilege, for ids
+    /// that are mapped.
     pub(crate) fn confines(&self) -> bool {
         !self.is_whole() && self.overrides
     }
@@ -81,8 +82,8 @@ impl Namespace {
         self.uids.maps(uid) && self.gids.maps(gid)
     }
 
-    /// Whether this process has the privilege by which it can tell most owners (`CAP_DAC_OVERRIDE`).
-    pub(crate) fn can_tell(&self) -> bool {
+    /// Whether this process has the privilege that shows the owner of most files (`CAP_DAC_OVERRIDE`).
+    pub(crate) fn sees_owners(&self) -> bool {
         self.overrides
     }
 
@@ -97,9 +98,9 @@ impl Namespace {
     }
 }
 
-/// `CAP_DAC_OVERRIDE` counts only for files whose owner and group are mapped (`capable_wrt_inode_uidgid` in the kernel's
-/// fs/namei.c). So whoever has it and may still not write to a file looks at an unmapped owner; who may, looks at a
-/// mapped one, unless the mode lets others write as well. Writing is only asked about.
+/// `CAP_DAC_OVERRIDE` counts only for files whose owner and group are mapped (`capable_wrt_inode_uidgid` in
+/// the kernel's fs/namei.c). So whoever has it and may still not write to a file looks at an unmapped owner;
+/// who may, looks at a mapped one, unless the mode lets others write as well. Writing is only asked about.
 fn by_permission(handle: &Handle, mode: u32) -> Owner {
     use rustix::io::Errno;
     match accessat(CWD, handle.proc_path(), Access::WRITE_OK, AtFlags::EACCESS) {
@@ -152,7 +153,7 @@ impl Ids {
     }
 }
 
-/// The effective capabilities that `/proc/self/status` tells of.
+/// The effective capabilities in the text of `/proc/self/status`.
 fn effective(status: &str) -> u64 {
     let found = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     found.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)

@@ -1,5 +1,5 @@
-//! What a directory holds, for those who list very many: names in one buffer, with the kind that the system gives
-//! along with them, and all of it used again for the next directory.
+//! What a directory holds, for those who list very many: names in one buffer, with the kind that the system
+//! gives along with them, and all of it used again for the next directory.
 
 use std::io;
 use std::mem::MaybeUninit;

@@ -75,10 +75,11 @@ fn lock_now(handle: &Handle, mode: Mode) -> Result<(), TryLockError> {
     }
 }
 
-/// Locks several like [`lock`], in an order that depends on nothing but what they are: of two runs that need the same ones
-/// neither waits for one that the other has while that waits for it.
+/// Locks several like [`lock`], in an order that depends on nothing but what they are: of two runs that need
+/// the same ones neither waits for one that the other has while that waits for it.
 ///
-/// A file is only read with a warning where it stays locked: it may be that the program whose file it is keeps it so.
+/// A file is only read with a warning where it stays locked: it may be that the program whose file it is
+/// keeps it so.
 pub(crate) fn lock_all<'a>(
     handles: impl IntoIterator<Item = (&'a Handle, Shown)>,
     mode: Mode,

@@ -1,6 +1,7 @@
 //! Where filesystems are mounted. Docker volumes nest, single files are mounted too, and bind mounts of one
-//! filesystem share a device number, so that only `mountinfo` tells: this thread's, which may have a mount namespace
-//! of its own (<https://docs.kernel.org/filesystems/proc.html#proc-pid-mountinfo-information-about-mounts>).
+//! filesystem share a device number, so that only `mountinfo` tells: this thread's, which may have a mount
+//! namespace of its own
+//! (<https://docs.kernel.org/filesystems/proc.html#proc-pid-mountinfo-information-about-mounts>).
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
@@ -9,7 +10,7 @@ use std::{fs, io};
 
 use crate::fs::handle::{join, path as as_path};
 
-/// What tells of mounts.
+/// The list of mounts.
 pub(crate) const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
 /// The paths at which something is mounted and can be seen by this process, canonical, as bytes.
@@ -40,8 +41,8 @@ pub(crate) struct SharedPath {
     pub(crate) second: PathBuf,
 }
 
-/// Of `paths`, which are canonical, one that another holds under a second path too, as two mounts of one filesystem
-/// may show the same files. What is a mount by that path, or lies below one, does not count.
+/// Of `paths`, which are canonical, one that another holds under a second path too, as two mounts of one
+/// filesystem may show the same files. What is a mount by that path, or lies below one, does not count.
 pub(crate) fn shared(paths: &[&Path]) -> io::Result<Option<SharedPath>> {
     let mountinfo = fs::read(MOUNTINFO)?;
     let seen = seen(&mountinfo);

@@ -1,6 +1,6 @@
 //! What a run does to files and directories, call by call, so that tests can replay any part of it (see
-//! `crate::crash`). Every call in `fs` that changes something on disk is made inside of `recorded!`. Outside of tests
-//! that is the call and nothing else: this module is not compiled then.
+//! `crate::crash`). Every call in `fs` that changes something on disk is made inside of `recorded!`. Outside
+//! of tests that is the call and nothing else: this module is not compiled then.
 
 use std::io;
 use std::os::fd::AsFd;

@@ -7,8 +7,8 @@ use crate::fs::{Descent, FileId, FileKind, Handle};
 /// Deletes `name` in `parent` and everything below it.
 ///
 /// # Errors
-/// The first thing that could not be deleted; a mount point below is one (`EBUSY`), and nothing in it is touched, and
-/// so is a file of `keep`.
+/// The first thing that could not be deleted; a mount point below is one (`EBUSY`), and nothing in it is
+/// touched, and so is a file of `keep`.
 pub(crate) fn remove_tree(parent: &Handle, name: &[u8], keep: &[FileId]) -> io::Result<()> {
     let Some(found) = parent.find(name)? else { return Ok(()) };
     let mount = parent.stat()?.mount;

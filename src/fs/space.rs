@@ -12,11 +12,11 @@ const TMPFS_MAGIC: u64 = 0x0102_1994;
 pub(crate) const XFS_MAGIC: u64 = 0x5846_5342;
 pub(crate) const ZFS_MAGIC: u64 = 0x2fc1_2fc1;
 
-/// `f_type` of filesystems that compress or share data, where bytes that are needed cannot be told beforehand.
+/// `f_type` of filesystems that compress or share data: how many bytes a file will need is not known there.
 const SHARING_MAGIC: [u64; 3] = [BTRFS_MAGIC, ZFS_MAGIC, BCACHEFS_MAGIC];
 
-/// `f_type` of filesystems that list each file with the number that `stat` gives it. An overlay
-/// does not for some that were changed (docs.kernel.org/filesystems/overlayfs.html, "Inode properties"), nor does FUSE.
+/// `f_type` of filesystems that list each file with the number that `stat` gives it. An overlay does not for
+/// some that were changed (docs.kernel.org/filesystems/overlayfs.html, "Inode properties"), nor does FUSE.
 const NUMBERING_MAGIC: [u64; 4] = [EXT_MAGIC, XFS_MAGIC, BTRFS_MAGIC, TMPFS_MAGIC];
 
 /// The directory that fsck makes at the root of ext filesystems.
@@ -24,7 +24,7 @@ const LOST_AND_FOUND: &[u8] = b"lost+found";
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Space {
-    /// Bytes that this user can still write; very many where the filesystem does not tell.
+    /// Bytes that this user can still write; `u64::MAX` where the filesystem does not say.
     pub(crate) bytes: u64,
     /// Files that can still be made; `None` where the filesystem has no limit.
     pub(crate) inodes: Option<u64>,
@@ -34,7 +34,7 @@ pub(crate) struct Space {
 
 pub(crate) fn space(handle: &Handle) -> io::Result<Space> {
     let found = uninterrupted(|| rustix::fs::fstatvfs(handle))?;
-    // One in memory without a limit, or behind FUSE, may not tell.
+    // One in memory without a limit, or one of FUSE, may not say.
     let is_known = found.f_blocks > 0;
     Ok(Space {
         bytes: if is_known { found.f_bavail.saturating_mul(found.f_frsize) } else { u64::MAX },

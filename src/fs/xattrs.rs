@@ -23,7 +23,8 @@ pub(crate) fn is_ignored(name: &[u8]) -> bool {
 }
 
 impl Handle {
-    /// The names of all attributes that are kept, sorted by their bytes. A filesystem without attributes has none.
+    /// The names of all attributes that are kept, sorted by their bytes. A filesystem without attributes has
+    /// none.
     pub(crate) fn xattr_names(&self) -> io::Result<Vec<Vec<u8>>> {
         let mut names: Vec<Vec<u8>> = if let Some(names) = self.short_list()? {
             names
@@ -37,8 +38,8 @@ impl Handle {
         Ok(names)
     }
 
-    /// What nearly every file has: few names or none, in one call and, for none, without an allocation. `None` when
-    /// there are more.
+    /// What nearly every file has: few names or none, in one call and, for none, without an allocation.
+    /// `None` when there are more.
     fn short_list(&self) -> io::Result<Option<Vec<Vec<u8>>>> {
         let mut buffer = [0; 512];
         let listed = if self.path_only() {

@@ -1,5 +1,5 @@
-//! How the parser's events become a [`Document`]: types and keys are checked here, so that every error has the line
-//! of what is wrong.
+//! How the parser's events become a [`Document`]: types and keys are checked here, so that every error has
+//! the line of what is wrong.
 
 use std::fmt;
 

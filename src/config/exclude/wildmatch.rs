@@ -1,5 +1,5 @@
-//! Matches one glob against one name, byte by byte, as git does. The crates for globs each differ from git: in
-//! what counts as `**`, in classes such as `[[:alpha:]]`, in escapes and braces. A pattern copied out of a
+//! Matches one glob against one name, byte by byte, as git does. The crates for globs each differ from git:
+//! in what counts as `**`, in classes such as `[[:alpha:]]`, in escapes and braces. A pattern copied out of a
 //! `.gitignore` must not mean something else here.
 
 use crate::config::exclude::class::{self, Class};
@@ -78,8 +78,8 @@ fn star(rest: &mut &[u8], after_slash: bool) -> Token {
     }
 }
 
-/// Only the last `*`, and behind it the last `**`, ever need to take more: what an earlier one could still take,
-/// the later one can reach as well. So this neither recurses nor blows up.
+/// Only the last `*`, and where that is not enough the last `**`, ever need to take more: what an earlier one
+/// could still take, the later one can reach as well. So this neither recurses nor blows up.
 fn wildmatch(tokens: &[Token], name: &[u8]) -> bool {
     let (mut token, mut at) = (0, 0);
     let (mut star, mut deep) = (None, None);
