@@ -29,6 +29,7 @@ mod history;
 mod hostile;
 mod in_use;
 mod kills;
+mod layers;
 mod namespaces;
 mod others;
 mod round_trip;
