@@ -3,6 +3,7 @@
 
 pub(crate) mod catalog;
 pub(crate) mod digest;
+pub(crate) mod gaps;
 pub(crate) mod go;
 pub(crate) mod layout;
 pub(crate) mod manifest;
@@ -14,6 +15,7 @@ use std::ops::Range;
 
 use crate::archive::BLOCK;
 use crate::archive::ustar::{Block, Fields, flag};
+use crate::snapshot::gaps::Gaps;
 use crate::snapshot::layout::Layout;
 use crate::snapshot::manifest::Manifest;
 pub use crate::snapshot::manifest::SnapshotVolume;
@@ -76,8 +78,8 @@ pub(crate) struct Snapshot {
     pub(crate) layout: Layout,
     /// Its format is not known, and so it is not known what is in it.
     pub(crate) is_later: bool,
-    /// Stretches of a damaged one that are left out, in order.
-    pub(crate) gaps: Vec<Range<u64>>,
+    /// Stretches of a damaged one that are left out.
+    pub(crate) gaps: Gaps,
 }
 
 impl Snapshot {
@@ -103,7 +105,7 @@ impl Snapshot {
             start,
             end: close.end,
             close: close.start,
-            gaps: Vec::new(),
+            gaps: Gaps::default(),
         }
     }
 
@@ -127,7 +129,7 @@ impl Snapshot {
             end: range.end,
             close: range.end,
             layout: Layout::new(Vec::new()),
-            gaps: Vec::new(),
+            gaps: Gaps::default(),
         }
     }
 

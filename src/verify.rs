@@ -11,6 +11,7 @@ use crate::archive::decode::Head;
 use crate::archive::end::Tail;
 use crate::archive::member::Member;
 use crate::archive::open::Reader;
+use crate::archive::search::LostName;
 use crate::archive::walk::{CHUNK, Step, Walk};
 use crate::error::Result;
 use crate::fs::ids::explain;
@@ -18,7 +19,8 @@ use crate::name::Shown;
 use crate::observer::{Phase, Run};
 use crate::report::{ListedSnapshot, Listing, Verification, Verified, VerifiedVolume};
 use crate::snapshot::catalog::{self, Problem, problem_of};
-use crate::snapshot::salvage::{self, Gap, Remnant, step_over};
+use crate::snapshot::gaps::Gaps;
+use crate::snapshot::salvage::{self, Remnant};
 use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, select, under, volumes_data};
 
 /// Which archive, and how long to wait for it.
@@ -114,16 +116,18 @@ pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
 
 /// Each gap before the end is a problem, and says more than what the catalog's walk found there. What follows
 /// the end is among the catalog's problems already.
-fn with_gaps(mut problems: Vec<Problem>, gaps: &[Gap], end: Option<u64>) -> Vec<Problem> {
+fn with_gaps(mut problems: Vec<Problem>, gaps: &Gaps, end: Option<u64>) -> Vec<Problem> {
     let gaps = || gaps.iter().filter(|gap| end.is_none_or(|end| gap.offset < end));
     let offsets: HashSet<u64> = gaps().map(|gap| gap.offset).collect();
     problems.retain(|problem| !offsets.contains(&problem.offset));
     for gap in gaps() {
-        let problem = |offset, reason| Problem { offset, reason };
-        let named =
-            |(at, name): &(u64, Vec<u8>)| problem(*at, format!("{}: {}", Shown::from(name), gap.describe()));
+        let reason = gap.describe();
+        let named = |lost: &LostName| Problem {
+            offset: lost.at,
+            reason: format!("{}: {reason}", Shown::from(&lost.name)),
+        };
         problems.extend(gap.names.iter().map(named));
-        problems.push(problem(gap.offset, gap.describe()));
+        problems.push(Problem { offset: gap.offset, reason });
     }
     problems
 }
@@ -140,7 +144,7 @@ fn snapshot_members(
     let mut buffer = vec![0; 1 << 20];
     let mut walk = Walk::with_data(Arc::clone(reader), snapshot.start, Chunks::new(2, CHUNK));
     loop {
-        step_over(&snapshot.gaps, &mut walk);
+        snapshot.gaps.step_over(&mut walk);
         if walk.position() >= snapshot.end {
             break;
         }

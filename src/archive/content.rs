@@ -82,6 +82,14 @@ impl<'a> Content<'a> {
         Ok(length)
     }
 
+    /// All data of a member that may be held in memory, checked.
+    pub(crate) fn read_all(mut self) -> Result<Vec<u8>> {
+        let mut data = vec![0; usize::try_from(self.data.stored.length).unwrap_or(0)];
+        self.read(&mut data, usize::MAX)?;
+        self.finish()?;
+        Ok(data)
+    }
+
     /// Ends reading: all data must have been read, or none where the checksum does not cover it, and what was read
     /// must be what was written.
     pub(crate) fn finish(mut self) -> Result<()> {

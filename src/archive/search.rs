@@ -1,6 +1,6 @@
-//! Finding members again behind a place where the walk cannot go on. A block counts as the beginning of a member only
-//! when it is one of ours and its checksum holds: all else may be any file's content. Even so it may lie in the content
-//! of a file that is an archive itself, and that is for the caller to judge.
+//! Finding members again after a place where the walk cannot go on. A block counts as the beginning of a member only if
+//! it is one of ours and its checksum holds: anything else may be a file's content. A sound member may be that too, if the
+//! file is an archive itself; the caller must judge that.
 
 use std::sync::Arc;
 
@@ -18,17 +18,18 @@ const PIECE: usize = 1 << 20;
 /// A quarter of what an archive of any length may cost in vain, in bytes.
 const MIN_BUDGET: u64 = 64 << 20;
 
-/// So many names of what is lost are told of one place, and of all.
+/// At most this many names of what is lost are reported for one place.
 const MAX_NAMES: usize = 1000;
+/// The same for the whole archive.
 const MAX_ALL_NAMES: usize = 100_000;
 
 pub(crate) struct Search<'r> {
     reader: Arc<Reader>,
     run: &'r Run<'r>,
-    /// How many bytes may still be read for members whose checksums do not hold: their headers may claim to be long, and
-    /// may be many.
+    /// How many bytes may still be read for members whose checksums do not hold. There may be many, and each may claim
+    /// to be long.
     budget: u64,
-    /// How many names may still be told.
+    /// How many names may still be reported.
     names: usize,
     /// What was read of the archive last, and from where on.
     piece: Vec<u8>,
@@ -40,8 +41,16 @@ pub(crate) struct Search<'r> {
 pub(crate) struct Hit {
     /// The offset of a sound member, if there is one.
     pub(crate) at: Option<u64>,
-    /// Names in headers before that, and where these lie. They may be damaged, and may be any.
-    pub(crate) names: Vec<(u64, Vec<u8>)>,
+    /// Names in headers before that.
+    pub(crate) names: Vec<LostName>,
+}
+
+/// A name in a header that may be damaged, or a file's content: it may be any.
+#[derive(Debug, Clone)]
+pub(crate) struct LostName {
+    /// Offset of the header block.
+    pub(crate) at: u64,
+    pub(crate) name: Vec<u8>,
 }
 
 impl<'r> Search<'r> {
@@ -50,8 +59,8 @@ impl<'r> Search<'r> {
         Search { reader: Arc::clone(reader), run, budget, names: MAX_ALL_NAMES, piece: Vec::new(), start: 0 }
     }
 
-    /// Looks behind the block at `from`, which was no member, for a sound one, or for the block `begin`.
-    pub(crate) fn behind(&mut self, from: u64, begin: &Block) -> Result<Hit> {
+    /// Looks after the block at `from`, which was no member, for a sound one, or for the block `begin`.
+    pub(crate) fn after(&mut self, from: u64, begin: &Block) -> Result<Hit> {
         let mut hit = Hit::default();
         let mut at = from;
         while let Some(block) = self.block(at)? {
@@ -60,7 +69,7 @@ impl<'r> Search<'r> {
                 break;
             }
             if hit.names.len() < self.names.min(MAX_NAMES) && block != *begin {
-                hit.names.extend(name_in(&block).map(|name| (at, name)));
+                hit.names.extend(name_in(&block).map(|name| LostName { at, name }));
             }
             at += BLOCK;
         }
@@ -68,8 +77,8 @@ impl<'r> Search<'r> {
         Ok(hit)
     }
 
-    /// Whether the member at `at`, or behind global headers there, has a checksum that holds. Once too much was read in
-    /// vain, none is said to.
+    /// Whether the member at `at`, or the one that follows global headers there, has a checksum that holds. When too
+    /// much was read in vain, the answer is always no.
     pub(crate) fn holds(&mut self, at: u64) -> Result<bool> {
         let Some(block) = self.block(at)? else { return Ok(false) };
         let claimed = Parsed::new(&block).size().unwrap_or(u64::MAX);
@@ -90,7 +99,7 @@ impl<'r> Search<'r> {
         let checked = Content::new(&self.reader, found.data());
         match checked.check(&mut vec![0; PIECE.min(64 << 10)], |_| run.cancel.check("nothing was changed")) {
             Ok(()) => {
-                // It is gone over once more at most.
+                // It is sound, and so it was not read in vain.
                 self.budget = self.budget.saturating_add(claimed).saturating_add(cost + 2 * BLOCK);
                 Ok(true)
             }
@@ -99,7 +108,8 @@ impl<'r> Search<'r> {
         }
     }
 
-    /// Never more than half of what is left: no header that claims much uses it up for all that is sound behind it.
+    /// Takes `bytes` off the budget, if they are at most half of it: so one header that claims much does not use it up for
+    /// all that is sound after it.
     fn pay(&mut self, bytes: u64) -> bool {
         let is_small = bytes <= self.budget / 2;
         self.budget -= if is_small { bytes } else { 0 };
@@ -154,7 +164,7 @@ mod tests {
             .encode()
             .repeat(8000);
         with_search(&claims, |search| {
-            let hit = search.behind(0, &[1; BLOCK_LEN]).unwrap();
+            let hit = search.after(0, &[1; BLOCK_LEN]).unwrap();
             assert_eq!((hit.at, hit.names.len()), (None, 0));
             // Half of what is left would not do for one more.
             assert!(search.budget < 3 << 20, "{}", search.budget);
@@ -188,15 +198,15 @@ mod tests {
         with_search(&bytes, |search| {
             // What its header blocks cost, and its data.
             search.budget = (claims.len() + length) as u64;
-            assert_eq!(search.behind(0, &[1; BLOCK_LEN]).unwrap().at, Some(expected));
+            assert_eq!(search.after(0, &[1; BLOCK_LEN]).unwrap().at, Some(expected));
         });
     }
 
     #[test]
-    fn names_are_told_up_to_a_limit_for_one_place_and_for_all() {
+    fn names_are_reported_up_to_a_limit_for_one_place_and_for_all() {
         let name = Fields { name: b"name", flag: flag::FILE, ..Fields::default() }.encode();
         with_search(&name.repeat(MAX_NAMES + 1), |search| {
-            let mut told = || search.behind(0, &[1; BLOCK_LEN]).unwrap().names.len();
+            let mut told = || search.after(0, &[1; BLOCK_LEN]).unwrap().names.len();
             for _ in 0..MAX_ALL_NAMES / MAX_NAMES {
                 assert_eq!(told(), MAX_NAMES);
             }

@@ -67,7 +67,7 @@ impl Choice {
             sift::sift(&reader, &mut remnant, &mut wanted, only.as_deref(), options.no_owner, run)?
         };
         if options.snapshot.is_none() && remnant.counted {
-            left_out.extend(salvage.lost_behind(remnant.snapshot.end).map(LeftOut::newer));
+            left_out.extend(salvage.lost_after(remnant.snapshot.end).map(LeftOut::newer));
         }
         let snapshot = remnant.snapshot;
         let survey = Survey::read(&reader, &snapshot, &wanted, only.as_deref())?;

@@ -9,6 +9,7 @@ use crate::archive::BLOCK;
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
 use crate::archive::open::Reader;
+use crate::archive::search::LostName;
 use crate::archive::ustar::Block;
 use crate::archive::walk::{Step, Walk};
 use crate::error::{Error, Result};
@@ -18,7 +19,8 @@ use crate::report::LeftOut;
 use crate::restore::outline::Outline;
 use crate::restore::pins::is_asked_for;
 use crate::restore::wanted::Wanted;
-use crate::snapshot::salvage::{Gap, Remnant, step_over};
+use crate::snapshot::gaps::{Gap, Gaps};
+use crate::snapshot::salvage::Remnant;
 use crate::snapshot::{SNAPSHOT_JSON, Snapshot, VOLUMES_DATA, begin_block, under};
 
 /// What became of a damaged snapshot's members.
@@ -47,7 +49,7 @@ struct Sift<'a> {
     outlines: Vec<Outline>,
     /// How many members of each wanted volume are taken.
     taken: Vec<u64>,
-    gaps: Vec<Range<u64>>,
+    gaps: Gaps,
     sifted: Sifted,
     begin: Block,
     buffer: Vec<u8>,
@@ -74,7 +76,7 @@ pub(super) fn sift(
             .map(|one| Outline::with_gaps(one.path.as_bytes(), one.kind, no_owner))
             .collect(),
         taken: vec![0; wanted.len()],
-        gaps: Vec::new(),
+        gaps: Gaps::default(),
         sifted: Sifted::default(),
         begin: begin_block(),
         buffer: vec![0; 256 << 10],
@@ -159,17 +161,16 @@ fn lost_count(remnant: &Remnant) -> Option<LeftOut> {
 
 impl Sift<'_> {
     fn walk(&mut self, remnant: &Remnant) -> Result<()> {
-        let before = &self.snapshot.gaps;
         let mut walk = Walk::new(Arc::clone(self.reader), self.snapshot.start);
         let mut passed = 0;
         loop {
             self.run.cancel.check("nothing was changed")?;
             let from = walk.position();
-            step_over(before, &mut walk);
+            self.snapshot.gaps.step_over(&mut walk);
             let at = walk.position();
             if at > from {
                 self.leave(from..at);
-                for gap in remnant.gaps[passed..].iter().take_while(|gap| gap.range.start < at) {
+                for gap in remnant.gaps.iter().skip(passed).take_while(|gap| gap.range.start < at) {
                     self.list_gap(gap);
                     passed += 1;
                 }
@@ -196,19 +197,16 @@ impl Sift<'_> {
 
     /// A stretch that is not walked through again.
     fn leave(&mut self, stretch: Range<u64>) {
-        match self.gaps.last_mut() {
-            Some(last) if last.end >= stretch.start => last.end = last.end.max(stretch.end),
-            _ => self.gaps.push(stretch),
-        }
+        self.gaps.push(Gap::silent(stretch));
     }
 
     fn list_gap(&mut self, gap: &Gap) {
-        let is_ours = |name: &&(u64, Vec<u8>)| self.snapshot.layout.locate(&name.1).is_some();
+        let is_ours = |lost: &&LostName| self.snapshot.layout.locate(&lost.name).is_some();
         let mut left_out: Vec<LeftOut> = gap
             .names
             .iter()
             .filter(is_ours)
-            .map(|(at, name)| LeftOut { offset: *at, name: Some(name.clone()), reason: gap.describe() })
+            .map(|lost| LeftOut { offset: lost.at, name: Some(lost.name.clone()), reason: gap.describe() })
             .collect();
         // A name stands in its member's last header block: before that there is room for others that left none.
         let told_from = left_out.iter().map(|one| one.offset).min();

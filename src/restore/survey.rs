@@ -15,7 +15,6 @@ use crate::name::Shown;
 use crate::restore::pins::{is_asked_for, is_inside};
 use crate::restore::rules::check_path;
 use crate::restore::wanted::Wanted;
-use crate::snapshot::salvage::step_over;
 use crate::snapshot::{Snapshot, VOLUMES_DATA, under};
 use crate::staging;
 
@@ -74,7 +73,7 @@ pub(super) fn walk_on(
     }
     let list = under(&snapshot.prefix, VOLUMES_DATA);
     loop {
-        step_over(&snapshot.gaps, &mut walk);
+        snapshot.gaps.step_over(&mut walk);
         let at = walk.position();
         if at >= snapshot.close {
             return Ok(());

@@ -217,10 +217,7 @@ pub(crate) fn read_manifest(reader: &Reader, member: &Head) -> Result<Manifest> 
     if member.stored.length > MAX_CLOSING_FILE {
         return Err(damaged("snapshot.json is too long".to_owned()));
     }
-    let mut text = vec![0; usize::try_from(member.stored.length).unwrap_or(0)];
-    let mut content = Content::new(reader, member.data());
-    content.read(&mut text, usize::MAX)?;
-    content.finish()?;
+    let text = Content::new(reader, member.data()).read_all()?;
     let manifest = Manifest::decode(&text).map_err(damaged)?;
     if !manifest.is_later() && member.name != under(&manifest.prefix, SNAPSHOT_JSON) {
         return Err(damaged("snapshot.json has another prefix than it says".to_owned()));
