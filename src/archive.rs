@@ -1,5 +1,6 @@
-//! The archive: a POSIX pax tar that is appended to (IEEE Std 1003.1, `pax`). This layer knows blocks, members and
-//! the end; what a snapshot or a volume is, it does not know. The format is described in docs/format.md.
+//! The archive: a POSIX pax tar that is appended to (IEEE Std 1003.1, `pax`). This layer knows blocks,
+//! members and the end; what a snapshot or a volume is, it does not know. The format is described in
+//! docs/format.md.
 
 pub(crate) mod append;
 pub(crate) mod checksum;

@@ -1,5 +1,5 @@
-//! Which members of an archive make a snapshot: from its `.snapshot-begin` to the `snapshot.json` whose own record
-//! closes it. This layer knows the archive below it, and nothing of filesystems.
+//! Which members of an archive make a snapshot: from its `.snapshot-begin` to the `snapshot.json` whose own
+//! record closes it. This layer knows the archive below it, and nothing of filesystems.
 
 pub(crate) mod catalog;
 pub(crate) mod digest;
@@ -83,7 +83,8 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The snapshot that begins at `start` and that `manifest` closes, the member at `close` with the checksum `digest`.
+    /// The snapshot that begins at `start` and that `manifest` closes, the member at `close` with the
+    /// checksum `digest`.
     pub(crate) fn of_manifest(manifest: Manifest, digest: &[u8; 32], start: u64, close: Range<u64>) -> Self {
         let names = manifest.volumes.iter().map(|volume| under(&manifest.prefix, id(&volume.path)));
         let (refused, is_later) = (manifest.refusal(), manifest.is_later());

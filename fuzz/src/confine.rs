@@ -1,6 +1,6 @@
-//! A place where an archive may do its worst: a small filesystem in memory at `/srv`, in a mount namespace of the
-//! calling thread in which all else is read-only. The rest of the process keeps its own view, so that the fuzzer can
-//! write its corpus.
+//! A place where an archive may do its worst: a small filesystem in memory at `/srv`, in a mount namespace of
+//! the calling thread in which all else is read-only. The rest of the process keeps its own view, so that the
+//! fuzzer can write its corpus.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
-//! Archives taken apart into members and put together again with right checksums, so that a hostile member gets past
-//! the first look at it. Shares no code with the program: what is wrong there must not be wrong here too.
+//! Archives taken apart into members and put together again with right checksums, so that a hostile member
+//! gets past the first look at it. Shares no code with the program: what is wrong there must not be wrong
+//! here too.
 
 pub(crate) const BLOCK: usize = 512;
 pub(crate) type Block = [u8; BLOCK];
@@ -20,7 +21,8 @@ pub(crate) enum Body {
     Raw(Vec<u8>),
 }
 
-/// A member as it stands in an archive. The size fields stay as they are; checksums are made when it is written.
+/// A member as it stands in an archive. The size fields stay as they are; checksums are made when it is
+/// written.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     pub(crate) extensions: Vec<Extension>,
@@ -202,7 +204,8 @@ fn records_of(records: &[Record]) -> Vec<u8> {
     bytes
 }
 
-/// The archive that consists of these members and then `tail`, with checksums of blocks, members and snapshots.
+/// The archive that consists of these members and then `tail`, with checksums of blocks, members and
+/// snapshots.
 pub(crate) fn write(members: &[Member], tail: &[u8]) -> Vec<u8> {
     let mut archive = Vec::new();
     let mut snapshot: Option<(usize, u64, [u64; 4])> = None;

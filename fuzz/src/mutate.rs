@@ -1,5 +1,6 @@
-//! Changes that keep an archive one: fields, records and members are exchanged for what has broken other readers, and
-//! then all checksums are made right again. Bytes changed at random hardly ever get past a header's checksum.
+//! Changes that keep an archive one: fields, records and members are exchanged for what has broken other
+//! readers, and then all checksums are made right again. Bytes changed at random hardly ever get past a
+//! header's checksum.
 
 use super::craft::{self, Body, Extension, Member, field, put};
 

@@ -12,8 +12,8 @@ pub(crate) struct Seen {
     pub(crate) verified: Result<Verification, String>,
 }
 
-/// Lists, shows and verifies the archive at `path`, which is `length` bytes long. Panics where the answers contradict
-/// each other.
+/// Lists, shows and verifies the archive at `path`, which is `length` bytes long. Panics where the answers
+/// contradict each other.
 pub(crate) fn read(path: &Path, length: u64) -> Seen {
     let options = ListOptions { archive: path.to_owned(), ..ListOptions::default() };
     let listed = list(&options, &Run::default());

@@ -1,5 +1,5 @@
-//! Restores an archive in each way that there is, and looks whether anything changed that must not: all that is no
-//! volume, and after an error the volumes too.
+//! Restores an archive in each way that there is, and looks whether anything changed that must not: all that
+//! is no volume, and after an error the volumes too.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,8 +63,8 @@ pub(crate) fn prepare(scratch: &Scratch, archive: &[u8]) {
     fs::write(ARCHIVE, archive).unwrap();
 }
 
-/// Restores the newest snapshot of the archive that was [`prepare`]d. Panics where anything changed that must not
-/// have; returns what the program said.
+/// Restores the newest snapshot of the archive that was [`prepare`]d. Panics where anything changed that must
+/// not have; returns what the program said.
 pub(crate) fn run(way: Way) -> Result<(), String> {
     let listing = ListOptions { archive: ARCHIVE.into(), ..ListOptions::default() };
     let catalog = list(&listing, &Run::default()).map_err(|error| error.to_string())?;
@@ -184,7 +184,8 @@ impl Picture {
     fn add(&mut self, path: &Path, depth: usize) {
         let Ok(stat) = fs::symlink_metadata(path) else { return };
         let kind = stat.file_type();
-        // Restored files may be closed to their owner, which root is not held up by. Of holes there may be many.
+        // Restored files may be closed to their owner, which root is not held up by. Of holes there may be
+        // many.
         let content = match kind {
             _ if kind.is_symlink() => {
                 fs::read_link(path).map(|target| target.as_os_str().as_bytes().to_vec())

@@ -19,7 +19,8 @@ struct Line {
     from: Receiver<bool>,
 }
 
-/// Runs `work` in a thread of its own mount namespace, and waits for it. Ends the process if there can be none.
+/// Runs `work` in a thread of its own mount namespace, and waits for it. Ends the process if there can be
+/// none.
 pub(crate) fn confined(data: &[u8], work: Work) {
     static LINE: OnceLock<Mutex<Line>> = OnceLock::new();
     let line = LINE.get_or_init(|| Mutex::new(start())).lock().unwrap();

@@ -33,9 +33,9 @@ const (
 )
 
 // InitBackupTar makes an empty archive at path: exactly 1024 zero bytes, synced to the disk together with its
-// directory entry. Like `snapshotter init` it may be repeated: a file of zero bytes and an archive that is empty
-// already (nothing but zeros, at most 1 MiB) become an empty archive of 1024 bytes. Anything else that exists at
-// path is left as it is, and the error says what it is.
+// directory entry. Like `snapshotter init` it may be repeated: a file of zero bytes and an archive that is
+// empty already (nothing but zeros, at most 1 MiB) become an empty archive of 1024 bytes. Anything else that
+// exists at path is left as it is, and the error says what it is.
 //
 // A new file has mode 0600, because an archive holds every file of its volumes, also those that only root may
 // read.
@@ -91,8 +91,8 @@ func checkRegular(path string) error {
 	return nil
 }
 
-// checkEmpty fails unless f holds nothing but zeros, few enough for an empty archive. It locks f as the program
-// does, so that a running backup, which has not committed yet, is not taken for an empty archive.
+// checkEmpty fails unless f holds nothing but zeros, few enough for an empty archive. It locks f as the
+// program does, so that a running backup, which has not committed yet, is not taken for an empty archive.
 func checkEmpty(f *os.File) error {
 	if err := tryLock(f); err != nil {
 		return err
@@ -117,8 +117,8 @@ func checkEmpty(f *os.File) error {
 	return nil
 }
 
-// fill makes f exactly 1024 zero bytes, syncs and closes it. The bytes are written, not only counted, so that a
-// full disk is found here.
+// fill makes f exactly 1024 zero bytes, syncs and closes it. The bytes are written, not only counted, so that
+// a full disk is found here.
 func fill(f *os.File) error {
 	_, err := f.WriteAt(make([]byte, emptySize), 0)
 	if err == nil {

@@ -34,8 +34,8 @@ func TestInitLeavesAnArchiveAloneThatIsLocked(t *testing.T) {
 	}
 }
 
-// A file that docker mounted cannot be renamed over. The mount is made by this same test in a child process with
-// mount and user namespaces of its own, so that it needs no root and leaves nothing behind.
+// A file that docker mounted cannot be renamed over. The mount is made by this same test in a child process
+// with mount and user namespaces of its own, so that it needs no root and leaves nothing behind.
 func TestSaveWritesInPlaceOverAMountPoint(t *testing.T) {
 	const child = "BACKUPTAR_TEST_MOUNT"
 	if dir := os.Getenv(child); dir != "" {

@@ -19,18 +19,19 @@ type Config struct {
 	// Volumes are the absolute paths of the volumes in the container: directories, or single files. They may be
 	// left out for `snapshotter restore --into`, which then restores all that the snapshot holds.
 	Volumes []string
-	// Exclude are globs that are matched against the paths inside each volume as .gitignore does. What they match
-	// is not stored, and so it is gone after a restore.
+	// Exclude are globs that are matched against the paths inside each volume as .gitignore does. What they
+	// match is not stored, and so it is gone after a restore.
 	Exclude []string
 }
 
-// Save writes the configuration to path as YAML, with mode 0644. A reader finds the old file or the new one, never
-// a part of it: the text goes to a temporary file beside path, is synced, and is renamed to path. Only where path
-// is a mount point, as a file that docker mounted into this container is, the file is overwritten in place, and
-// keeps its mode.
+// Save writes the configuration to path as YAML, with mode 0644. A reader finds the old file or the new one,
+// never a part of it: the text goes to a temporary file beside path, is synced, and is renamed to path. Only
+// where path is a mount point, as a file that docker mounted into this container is, the file is overwritten
+// in place, and keeps its mode.
 //
-// Nothing is written and an error is returned for a configuration that the program would refuse on any machine:
-// text that is not UTF-8, a volume that is relative, the root directory or named twice, and a `..` in any path.
+// Nothing is written and an error is returned for a configuration that the program would refuse on any
+// machine: text that is not UTF-8, a volume that is relative, the root directory or named twice, and a `..`
+// in any path.
 func (c Config) Save(path string) error {
 	if err := c.check(); err != nil {
 		return fmt.Errorf("cannot save the configuration %s: %w", path, err)
@@ -102,8 +103,8 @@ func (c Config) yaml() string {
 }
 
 // quote writes valid UTF-8 as a YAML string in double quotes. What YAML calls not printable
-// (https://yaml.org/spec/1.2.2/#51-character-set) is escaped, and so are the line separators, which a reader may
-// fold. All of that lies below U+10000, so \u and four digits suffice.
+// (https://yaml.org/spec/1.2.2/#51-character-set) is escaped, and so are the line separators, which a reader
+// may fold. All of that lies below U+10000, so \u and four digits suffice.
 func quote(text string) string {
 	var b strings.Builder
 	b.WriteByte('"')

@@ -19,8 +19,8 @@ func skip(t *testing.T, why string) {
 	t.Skip(why)
 }
 
-// program runs the snapshotter that SNAPSHOTTER_BIN names and returns its output; what it says on stderr shows
-// when the test fails.
+// program runs the snapshotter that SNAPSHOTTER_BIN names and returns its output; what it says on stderr
+// shows when the test fails.
 type program string
 
 func findProgram(t *testing.T) program {

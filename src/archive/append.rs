@@ -1,14 +1,15 @@
 //! Appending to an archive, all or nothing.
 //!
-//! At every moment, whatever kills the run, readers see the old archive or the new one. With `E` the offset of the
-//! end, the order on disk is:
+//! At every moment, whatever kills the run, readers see the old archive or the new one. With `E` the offset
+//! of the end, the order on disk is:
 //!
 //! 1. what lies behind `E + 1024` is cut, but for the first block of remains of ours;
-//! 2. the first header block is written at `E + 1024` and synced: from then on whatever is found there is known to
-//!    be ours;
+//! 2. the first header block is written at `E + 1024` and synced: from then on whatever is found there is
+//!    known to be ours;
 //! 3. the rest is written, and synced. The two zero blocks at `E` are still there, and still the end;
 //! 4. two zero blocks are written behind it, and synced;
-//! 5. the block at `E` is written, and synced. Its member's data is the zero block at `E + 512`. This is the commit.
+//! 5. the block at `E` is written, and synced. Its member's data is the zero block at `E + 512`. This is the
+//!    commit.
 //!
 //! An error before 5 cuts the file back to `E + 1024`.
 
@@ -88,9 +89,9 @@ impl Append {
     /// Step 1 and 2, before anything else is written.
     pub(crate) fn mark(&self, first: &Block) -> Result<()> {
         self.marked.store(true, Ordering::Relaxed);
-        // The first block of remains stays until it is overwritten. Filesystems zero the block that they cut through
-        // before they shorten the file, and if the power fails in between, zeros with the rest of the remains
-        // behind them could not be told from another archive.
+        // The first block of remains stays until it is overwritten. Filesystems zero the block that they cut
+        // through before they shorten the file, and if the power fails in between, zeros with the rest of the
+        // remains behind them could not be told from another archive.
         let kept = if matches!(self.tail, Tail::Remains(_)) { BLOCK } else { 0 };
         self.truncate(self.end + END_LEN + kept)?;
         self.write(first, self.end + END_LEN)?;
@@ -103,8 +104,8 @@ impl Append {
         self.reader.file().write_at(data, offset).context("append to", self.reader.name())
     }
 
-    /// Writes at an offset behind the first block by cloning `length` bytes of `from`. Returns whether it could be done;
-    /// if not, they are to be written.
+    /// Writes at an offset behind the first block by cloning `length` bytes of `from`. Returns whether it
+    /// could be done; if not, they are to be written.
     pub(crate) fn clone_from(
         &self,
         pair: &DevicePair,
@@ -200,8 +201,8 @@ impl Append {
         self.reader.file().sync_data().context("sync", self.reader.name())
     }
 
-    /// The archive must still be the one under its path: what is appended to a file that was deleted or replaced in
-    /// the meantime is lost. `state` says what was done to it until now.
+    /// The archive must still be the one under its path: what is appended to a file that was deleted or
+    /// replaced in the meantime is lost. `state` says what was done to it until now.
     fn check_in_place(&self, state: &str) -> Result<()> {
         let refused = |reason: &str| Error::Archive {
             action: "append to",

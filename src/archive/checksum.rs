@@ -1,6 +1,6 @@
-//! The checksum of a member: BLAKE3 over its header blocks, with the 64 digits of the checksum itself as `0`, and
-//! over its stored data. It stands in the member's last pax record, a `comment`, because other keys make GNU tar
-//! print a warning for each member.
+//! The checksum of a member: BLAKE3 over its header blocks, with the 64 digits of the checksum itself as `0`,
+//! and over its stored data. It stands in the member's last pax record, a `comment`, because other keys make
+//! GNU tar print a warning for each member.
 
 /// Digits of a checksum in its record.
 pub(crate) const DIGITS: usize = 64;
@@ -53,7 +53,8 @@ impl Checksum {
         Some(Checksum { cover, digest, digits_at: value_at + cover.label().len() })
     }
 
-    /// Begins to hash a member with these header blocks; stored data is to follow unless only the header counts.
+    /// Begins to hash a member with these header blocks; stored data is to follow unless only the header
+    /// counts.
     pub(crate) fn hasher(&self, header: &[u8]) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&header[..self.digits_at]);

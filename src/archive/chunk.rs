@@ -1,6 +1,6 @@
-//! Pieces of an archive as they were read, and the buffers for them, which go round: whoever drops the last share of a
-//! piece gives its buffer back. So a walk can hand on what it has read, and no more memory is taken than there are
-//! buffers, however long the archive is.
+//! Pieces of an archive as they were read, and the buffers for them, which go round: whoever drops the last
+//! share of a piece gives its buffer back. So a walk can hand on what it has read, and no more memory is
+//! taken than there are buffers, however long the archive is.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 

@@ -62,8 +62,8 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// Reads up to `most` bytes of what stored data is left into `buffer`, and returns how many. Room behind them
-    /// saves a call.
+    /// Reads up to `most` bytes of what stored data is left into `buffer`, and returns how many. Room behind
+    /// them saves a call.
     pub(crate) fn read(&mut self, buffer: &mut [u8], most: usize) -> Result<usize> {
         let left = self.data.stored.length - self.position;
         let length = usize::try_from(left).unwrap_or(most).min(most).min(buffer.len());
@@ -90,8 +90,8 @@ impl<'a> Content<'a> {
         Ok(data)
     }
 
-    /// Ends reading: all data must have been read, or none where the checksum does not cover it, and what was read
-    /// must be what was written.
+    /// Ends reading: all data must have been read, or none where the checksum does not cover it, and what was
+    /// read must be what was written.
     pub(crate) fn finish(mut self) -> Result<()> {
         if self.padding > 0 {
             let mut padding = [0; BLOCK_LEN];

@@ -1,6 +1,7 @@
-//! From a member's header blocks to what they say, whichever program wrote them: v7, ustar, GNU and pax headers, and
-//! GNU's sparse formats (POSIX, "pax Interchange Format"; GNU tar manual, "Basic Tar Format"). Of millions of members
-//! most are only looked at, so a [`Head`] borrows from the header blocks and takes no memory of its own.
+//! From a member's header blocks to what they say, whichever program wrote them: v7, ustar, GNU and pax
+//! headers, and GNU's sparse formats (POSIX, "pax Interchange Format"; GNU tar manual, "Basic Tar Format").
+//! Of millions of members most are only looked at, so a [`Head`] borrows from the header blocks and takes no
+//! memory of its own.
 
 use std::sync::Arc;
 
@@ -228,7 +229,8 @@ fn attribute(entry: &mut Entry, record: &Record) {
     }
 }
 
-/// Sorts by name; of several values for one name the last holds. There may be a hundred thousand in one header.
+/// Sorts by name; of several values for one name the last holds. There may be a hundred thousand in one
+/// header.
 fn keep_last_of_each(xattrs: &mut Vec<(Vec<u8>, Vec<u8>)>) {
     xattrs.reverse();
     xattrs.sort_by(|a, b| a.0.cmp(&b.0));

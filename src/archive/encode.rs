@@ -1,5 +1,5 @@
-//! From an entry to the header blocks of its member: a pax extended header and a ustar header. Nothing here depends
-//! on the process, the clock or the host, so the same entry always gives the same bytes.
+//! From an entry to the header blocks of its member: a pax extended header and a ustar header. Nothing here
+//! depends on the process, the clock or the host, so the same entry always gives the same bytes.
 
 use std::borrow::Cow;
 
@@ -11,8 +11,8 @@ use crate::archive::{BLOCK_LEN, padding, pax};
 /// The name of every extended header of ours.
 pub(crate) const PAX_NAME: &[u8] = b"PaxHeaders/snapshotter";
 
-/// The most that readers take as an extended header's data, padding included; beyond it busybox, bsdtar and Go
-/// give up.
+/// The most that readers take as an extended header's data, padding included; beyond it busybox, bsdtar and
+/// Go give up.
 const MAX_PAX: usize = 1_048_575;
 
 /// The largest numbers that ustar's octal fields hold.
@@ -28,8 +28,8 @@ pub(crate) struct Encoded {
     pub(crate) digits_at: usize,
 }
 
-/// Appends the header blocks of `entry`, whose data will be `stored` bytes, to `out`. `length` is told how many bytes
-/// they need and says how many they get: as many, or whole blocks more.
+/// Appends the header blocks of `entry`, whose data will be `stored` bytes, to `out`. `length` is told how
+/// many bytes they need and says how many they get: as many, or whole blocks more.
 ///
 /// # Errors
 /// The reason, when its attributes are more than any reader takes; `out` is as it was then.
@@ -150,7 +150,8 @@ fn sparse_name(name: &[u8]) -> Vec<u8> {
     [&name[..base], b"GNUSparseFile.0/", &name[base..]].concat()
 }
 
-/// `name` as ustar's prefix and name: whole where it fits, else split at the first `/` with which both parts fit.
+/// `name` as ustar's prefix and name: whole where it fits, else split at the first `/` with which both parts
+/// fit.
 fn split(name: &[u8]) -> Option<(&[u8], &[u8])> {
     if name.len() <= 100 {
         return Some((&[], name));

@@ -1,6 +1,6 @@
-//! The end of an archive, and what lies behind it. The end is where a walk from offset 0 meets two zero blocks, never
-//! what the file's tail looks like: other programs pad their archives, a file's data may be zeros, and a killed
-//! append leaves bytes behind.
+//! The end of an archive, and what lies behind it. The end is where a walk from offset 0 meets two zero
+//! blocks, never what the file's tail looks like: other programs pad their archives, a file's data may be
+//! zeros, and a killed append leaves bytes behind.
 
 use std::sync::Arc;
 

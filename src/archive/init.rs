@@ -15,9 +15,9 @@ use crate::observer::Run;
 /// An archive of nothing but zeros is empty up to this size, in bytes: no program pads further.
 const MAX_EMPTY: u64 = 1 << 20;
 
-/// Makes an empty archive at `path`: exactly 1024 zero bytes, on disk when this returns. A zero-byte file or an
-/// empty archive that is there already becomes one too. A new file has mode 0600, since what is backed up may be
-/// readable by its owner alone.
+/// Makes an empty archive at `path`: exactly 1024 zero bytes, on disk when this returns. A zero-byte file or
+/// an empty archive that is there already becomes one too. A new file has mode 0600, since what is backed up
+/// may be readable by its owner alone.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -55,7 +55,8 @@ fn init(path: &Path, force: bool) -> Result<()> {
 
 /// Makes the new file an archive, or removes it again.
 fn fill(file: &StoreFile, path: &Path) -> Result<()> {
-    // As long as it may have to go again, no backup may append to it. Where there are no locks, this does without.
+    // As long as it may have to go again, no backup may append to it. Where there are no locks, this does
+    // without.
     let _ = lock::take(file.handle(), lock::Mode::Exclusive);
     let filled = file.write_at(&END, 0).and_then(|()| file.handle().sync()).context("write", path);
     let Err(what) = filled.and_then(|()| sync_directory_of(path)) else { return Ok(()) };

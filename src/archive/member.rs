@@ -1,5 +1,5 @@
-//! A stored member: where it lies, how its data is stored, and what it is. [`Stored`] is the one description of the
-//! first two, on the whole way of a block back from the walk to the file.
+//! A stored member: where it lies, how its data is stored, and what it is. [`Stored`] is the one description
+//! of the first two, on the whole way of a block back from the walk to the file.
 
 use crate::archive::checksum::{Checksum, Cover};
 use crate::archive::entry::{Entry, Sparse};

@@ -1,5 +1,5 @@
-//! Numbers in the fields of a header: octal text, or base-256 where that does not fit (GNU tar manual, "Basic Tar
-//! Format": first bit set, two's complement, big endian).
+//! Numbers in the fields of a header: octal text, or base-256 where that does not fit (GNU tar manual, "Basic
+//! Tar Format": first bit set, two's complement, big endian).
 
 /// Fills `field` with `value`: octal digits and a NUL, or base-256.
 pub(crate) fn put(field: &mut [u8], value: i128) {

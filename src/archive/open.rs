@@ -16,7 +16,8 @@ use crate::fs::{FileId, FileKind, Handle, StoreFile};
 use crate::name::Shown;
 use crate::observer::Run;
 
-/// An archive that is open for reading. Bytes before its end never change, so any number of readers may share it.
+/// An archive that is open for reading. Bytes before its end never change, so any number of readers may share
+/// it.
 #[derive(Debug)]
 pub(crate) struct Reader {
     file: StoreFile,
@@ -67,7 +68,8 @@ impl Reader {
         Ok(Arc::new(Reader { length: stat.size, ..self.duplicate()? }))
     }
 
-    /// The same open archive, of which data that matches its checksum is taken whatever the padding behind it is.
+    /// The same open archive, of which data that matches its checksum is taken whatever the padding behind it
+    /// is.
     pub(crate) fn with_any_padding(&self) -> Result<Arc<Self>> {
         Ok(Arc::new(Reader { any_padding: true, ..self.duplicate()? }))
     }
@@ -147,7 +149,8 @@ fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
         Access::Append => "append to",
         Access::Init => "initialise",
     };
-    // A FIFO must not be opened, and a directory cannot be: ask first. The path itself may be a symbolic link.
+    // A FIFO must not be opened, and a directory cannot be: ask first. The path itself may be a symbolic
+    // link.
     let real = canonical(path).map_err(|source| missing(access, action, name, source))?;
     let kind = Handle::open_path(&real).and_then(|handle| handle.stat()).context("look at", name)?.kind;
     let (reason, hint) = match kind {

@@ -1,5 +1,6 @@
-//! The records of a pax extended header (POSIX, "pax Extended Header"): `LENGTH KEY=VALUE\n`, where LENGTH counts
-//! all of it. They are read by their length and not by their newlines, since a value may hold any byte.
+//! The records of a pax extended header (POSIX, "pax Extended Header"): `LENGTH KEY=VALUE\n`, where LENGTH
+//! counts all of it. They are read by their length and not by their newlines, since a value may hold any
+//! byte.
 
 use std::io::Write;
 

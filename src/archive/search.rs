@@ -1,6 +1,6 @@
-//! Finding members again after a place where the walk cannot go on. A block counts as the beginning of a member only if
-//! it is one of ours and its checksum holds: anything else may be a file's content. A sound member may be that too, if the
-//! file is an archive itself; the caller must judge that.
+//! Finding members again after a place where the walk cannot go on. A block counts as the beginning of a
+//! member only if it is one of ours and its checksum holds: anything else may be a file's content. A sound
+//! member may be that too, if the file is an archive itself; the caller must judge that.
 
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ const MAX_ALL_NAMES: usize = 100_000;
 pub(crate) struct Search<'r> {
     reader: Arc<Reader>,
     run: &'r Run<'r>,
-    /// How many bytes may still be read for members whose checksums do not hold. There may be many, and each may claim
-    /// to be long.
+    /// How many bytes may still be read for members whose checksums do not hold. There may be many, and each
+    /// may claim to be long.
     budget: u64,
     /// How many names may still be reported.
     names: usize,
@@ -77,8 +77,8 @@ impl<'r> Search<'r> {
         Ok(hit)
     }
 
-    /// Whether the member at `at`, or the one that follows global headers there, has a checksum that holds. When too
-    /// much was read in vain, the answer is always no.
+    /// Whether the member at `at`, or the one that follows global headers there, has a checksum that holds.
+    /// When too much was read in vain, the answer is always no.
     pub(crate) fn holds(&mut self, at: u64) -> Result<bool> {
         let Some(block) = self.block(at)? else { return Ok(false) };
         let claimed = Parsed::new(&block).size().unwrap_or(u64::MAX);
@@ -108,8 +108,8 @@ impl<'r> Search<'r> {
         }
     }
 
-    /// Takes `bytes` off the budget, if they are at most half of it: so one header that claims much does not use it up for
-    /// all that is sound after it.
+    /// Takes `bytes` off the budget, if they are at most half of it: so one header that claims much does not
+    /// use it up for all that is sound after it.
     fn pay(&mut self, bytes: u64) -> bool {
         let is_small = bytes <= self.budget / 2;
         self.budget -= if is_small { bytes } else { 0 };

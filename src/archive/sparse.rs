@@ -1,13 +1,14 @@
-//! Files with holes, in GNU sparse format 1.0 (GNU tar manual, "Storing Sparse Files"): the stored data begins with a
-//! map in decimal text, padded to whole blocks, and goes on with the extents, one behind the other.
+//! Files with holes, in GNU sparse format 1.0 (GNU tar manual, "Storing Sparse Files"): the stored data
+//! begins with a map in decimal text, padded to whole blocks, and goes on with the extents, one behind the
+//! other.
 
 use crate::archive::{BLOCK_LEN, padding};
 
 /// The longest map that is written or read, in bytes. Other readers set limits too.
 const MAX_MAP: usize = 1 << 20;
 
-/// The extents of a file that hold data: offset and length in bytes, in order, without overlap. A last extent of
-/// length 0 at the file's size says that the file ends in a hole.
+/// The extents of a file that hold data: offset and length in bytes, in order, without overlap. A last extent
+/// of length 0 at the file's size says that the file ends in a hole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Map {
     extents: Vec<(u64, u64)>,
@@ -15,8 +16,8 @@ pub struct Map {
 }
 
 impl Map {
-    /// For a file of `size` bytes whose data lies in `extents`; `None` when it has no holes. Where the map would get
-    /// too long, its smallest holes count as data.
+    /// For a file of `size` bytes whose data lies in `extents`; `None` when it has no holes. Where the map
+    /// would get too long, its smallest holes count as data.
     pub(crate) fn new(extents: Vec<(u64, u64)>, size: u64) -> Option<Self> {
         let mut map = Map { extents, size };
         // An extent takes two numbers of at most as many digits as the size has, and two newlines.
@@ -87,8 +88,8 @@ impl Map {
         text
     }
 
-    /// Reads a map through `next_block`, for a file of `size` bytes with `stored` bytes of stored data. Returns it
-    /// and the length of its blocks.
+    /// Reads a map through `next_block`, for a file of `size` bytes with `stored` bytes of stored data.
+    /// Returns it and the length of its blocks.
     pub(crate) fn decode<E: From<&'static str>>(
         size: u64,
         stored: u64,

@@ -83,7 +83,8 @@ fn checksum_bytes(block: &Block) -> impl Iterator<Item = u8> + '_ {
     block.iter().enumerate().map(|(at, &byte)| if SUM.contains(&at) { b' ' } else { byte })
 }
 
-/// Whether the block's own checksum holds, counted as unsigned bytes or, as some old programs did, as signed ones.
+/// Whether the block's own checksum holds, counted as unsigned bytes or, as some old programs did, as signed
+/// ones.
 pub(crate) fn is_header(block: &Block) -> bool {
     let Some(stored) = number::get(&block[SUM]) else { return false };
     // Summed up as a whole, so that the compiler takes many bytes at once.

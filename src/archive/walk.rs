@@ -1,6 +1,6 @@
-//! Walking the members of an archive from an offset on. Every number is checked against the file's length before it
-//! is used, and each step goes forward, so that no archive can make it loop, overflow or allocate without bound. A
-//! step takes no memory: what it meets lies in the part of the archive that was read last.
+//! Walking the members of an archive from an offset on. Every number is checked against the file's length
+//! before it is used, and each step goes forward, so that no archive can make it loop, overflow or allocate
+//! without bound. A step takes no memory: what it meets lies in the part of the archive that was read last.
 
 use std::sync::Arc;
 
@@ -128,8 +128,8 @@ impl Walk {
         Err(self.damaged(start, "a long row of extended headers without a member"))
     }
 
-    /// Reads the data of the extension header at `at`, of the member at `start`, of which `length` bytes were seen.
-    /// Returns where in the member's header blocks it lies.
+    /// Reads the data of the extension header at `at`, of the member at `start`, of which `length` bytes were
+    /// seen. Returns where in the member's header blocks it lies.
     fn extension(&mut self, start: u64, at: u64, length: &mut usize, size: u64) -> Result<(usize, usize)> {
         if size > MAX_HEADER - (*length as u64).min(MAX_HEADER) {
             return Err(self.damaged(at, "an extended header that is too long to be one"));
@@ -242,8 +242,8 @@ impl Window {
         inside.and_then(|skip| skip.checked_add(length)).is_some_and(|end| end <= self.chunk.bytes().len())
     }
 
-    /// Reads, unless they are held, the `length` bytes of the member at `start`, which the caller has checked against
-    /// the archive's length.
+    /// Reads, unless they are held, the `length` bytes of the member at `start`, which the caller has checked
+    /// against the archive's length.
     fn hold(&mut self, reader: &Reader, start: u64, length: usize) -> Result<()> {
         if self.holds(start, length) {
             return Ok(());
@@ -258,7 +258,8 @@ impl Window {
         if self.holds(start, length) { Ok(()) } else { Err(reader.shrunk(start)) }
     }
 
-    /// Where data is wanted too: begins a new chunk when all of the member fits one, but not what is left of this.
+    /// Where data is wanted too: begins a new chunk when all of the member fits one, but not what is left of
+    /// this.
     fn hold_data(&mut self, reader: &Reader, start: u64, header: usize, own: usize) -> Result<()> {
         let block = self.from(start).get(own..).and_then(|block| block.first_chunk());
         let size = block.and_then(|block| Parsed::new(block).size()).filter(|_| self.chunks.is_some());

@@ -248,8 +248,8 @@ fn close(reader: &Reader, open: &Open, member: &Head, checksum: &Checksum) -> Re
 }
 
 impl Catalog {
-    /// Fails when the walk could not reach the end, or met what should not be there: what was appended last may be
-    /// what is missing.
+    /// Fails when the walk could not reach the end, or met what should not be there: what was appended last
+    /// may be what is missing.
     pub(crate) fn require_sound(&self, reader: &Reader) -> Result<()> {
         match self.problems.first() {
             None => Ok(()),

@@ -1,6 +1,7 @@
 //! The digest of a snapshot: a sum over its members that needs neither their order nor memory for them.
 
-/// The sum modulo 2^256 of `BLAKE3(offset ‖ checksum)` over members, each hash taken as a little-endian number.
+/// The sum modulo 2^256 of `BLAKE3(offset ‖ checksum)` over members, each hash taken as a little-endian
+/// number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Digest([u64; 4]);
 

@@ -36,7 +36,8 @@ impl Gap {
 pub(crate) struct Gaps(Vec<Gap>);
 
 impl Gaps {
-    /// Adds a gap that does not begin before the last one. Of gaps that touch, what is said of the first holds.
+    /// Adds a gap that does not begin before the last one. Of gaps that touch, what is said of the first
+    /// holds.
     pub(crate) fn push(&mut self, gap: Gap) {
         match self.0.last_mut() {
             Some(last) if last.range.end >= gap.range.start => {

@@ -1,5 +1,5 @@
-//! Snapshots of the Go program: members at `PREFIX/SHA-256(target)`, closed by `PREFIX/volumes-data.yml`. They carry
-//! no checksums.
+//! Snapshots of the Go program: members at `PREFIX/SHA-256(target)`, closed by `PREFIX/volumes-data.yml`.
+//! They carry no checksums.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -24,7 +24,8 @@ const MAX_LIST: u64 = 1 << 20;
 /// What the Go program is called in our output.
 pub(crate) const PROGRAM: &str = "go";
 
-/// The snapshot that `close` closes, if it is the Go program's, and how many of the members from `from` on are its.
+/// The snapshot that `close` closes, if it is the Go program's, and how many of the members from `from` on
+/// are its.
 pub(crate) fn snapshot(reader: &Arc<Reader>, from: u64, close: &Head) -> Result<Option<(Snapshot, u64)>> {
     let name = strip(close.name);
     let Some(prefix) = name.strip_suffix(VOLUMES_DATA.as_bytes()) else { return Ok(None) };
@@ -83,8 +84,8 @@ fn count(reader: &Arc<Reader>, from: u64, found: &mut Snapshot) -> Result<()> {
     Ok(())
 }
 
-/// What is left of one that was cut off: the members in `range`, which a walk reaches without a gap. Its list is lost with
-/// what follows, and so each volume is called by its hash until [`name_volumes`] knows better.
+/// What is left of one that was cut off: the members in `range`, which a walk reaches without a gap. Its list
+/// is lost with what follows, and so each volume is called by its hash until [`name_volumes`] knows better.
 pub(crate) fn cut_off(reader: &Arc<Reader>, range: Range<u64>) -> Result<Option<Snapshot>> {
     let mut found: Option<Snapshot> = None;
     let mut known = HashMap::new();
@@ -118,7 +119,8 @@ pub(crate) fn cut_off(reader: &Arc<Reader>, range: Range<u64>) -> Result<Option<
     }))
 }
 
-/// Calls the volumes of a snapshot without a list by what of `paths` has their hash, and adds those that nothing is left of.
+/// Calls the volumes of a snapshot without a list by what of `paths` has their hash, and adds those that
+/// nothing is left of.
 pub(crate) fn name_volumes(found: &mut Snapshot, paths: &[&str]) {
     let mut names = Vec::new();
     for path in paths {

@@ -1,4 +1,5 @@
-//! `snapshot.json`, the close of a snapshot: what was taken, when, by which version, how much, with which warnings.
+//! `snapshot.json`, the close of a snapshot: what was taken, when, by which version, how much, with which
+//! warnings.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +10,8 @@ use crate::volume::VolumeType;
 
 /// The format of a snapshot that needs nothing of its reader: what this program writes.
 pub(crate) const FORMAT: u32 = 1;
-/// The newest format that this program knows. It is the first one, with `needs`, and has another number because
-/// version 1.0.0 of this program refuses every number but 1, and does not know `needs`.
+/// The newest format that this program knows. It is the first one, with `needs`, and has another number
+/// because version 1.0.0 of this program refuses every number but 1, and does not know `needs`.
 const NEWEST_FORMAT: u32 = 2;
 /// What this program can do of that which a snapshot may need. As yet that is nothing.
 const KNOWN_NEEDS: [&str; 0] = [];

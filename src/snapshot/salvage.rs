@@ -1,14 +1,15 @@
 //! What is left of the snapshots in a damaged archive.
 //!
-//! Up to the first place where the walk cannot go on, all is as certain as in a sound archive. What is found behind
-//! such a gap may lie in the content of a file, which may be an archive of ours itself. Nothing in a member says which
-//! archive it was written for, so this is told from how the members lie:
+//! Up to the first place where the walk cannot go on, all is as certain as in a sound archive. What is found
+//! behind such a gap may lie in the content of a file, which may be an archive of ours itself. Nothing in a
+//! member says which archive it was written for, so this is told from how the members lie:
 //!
 //! - A close belongs to the beginning that lies as many bytes before it as it says.
 //! - What leads to another close and the end of an archive, behind which there is more, is content.
-//! - Of two members with one name that differ, found behind the same gap, the first is content, and so is all between
-//!   the gap and it: once the walk stands on a member of the archive itself, it stays on such.
-//! - No more is taken than the snapshot was closed with; what is too much is taken from the front, for the same reason.
+//! - Of two members with one name that differ, found behind the same gap, the first is content, and so is all
+//!   between the gap and it: once the walk stands on a member of the archive itself, it stays on such.
+//! - No more is taken than the snapshot was closed with; what is too much is taken from the front, for the
+//!   same reason.
 
 mod chart;
 mod marks;
@@ -39,7 +40,8 @@ pub(crate) struct Salvage {
     pub(crate) gaps: Gaps,
 }
 
-/// Opens the archive at `path` as [`catalog::open`] does, and where that meets damage, looks for what is left.
+/// Opens the archive at `path` as [`catalog::open`] does, and where that meets damage, looks for what is
+/// left.
 pub(crate) fn open(
     path: &Path,
     lock_timeout: Duration,
@@ -94,8 +96,8 @@ fn read(reader: &Arc<Reader>, catalog: &Catalog, run: &Run) -> Result<Salvage> {
     Ok(Salvage { remnants, gaps })
 }
 
-/// What is left of a snapshot of the Go program before the first gap. After that there is nothing to tell its members
-/// by.
+/// What is left of a snapshot of the Go program before the first gap. After that there is nothing to tell its
+/// members by.
 fn cut_off(reader: &Arc<Reader>, remnants: &[Remnant], gaps: &Gaps) -> Result<Option<Remnant>> {
     let Some(gap) = gaps.iter().next() else { return Ok(None) };
     let before = remnants.iter().filter(|known| known.snapshot.start < gap.range.start);
@@ -105,7 +107,8 @@ fn cut_off(reader: &Arc<Reader>, remnants: &[Remnant], gaps: &Gaps) -> Result<Op
 }
 
 impl Salvage {
-    /// The first gap after `end` where there may have been another snapshot: none that is known takes all of it up.
+    /// The first gap after `end` where there may have been another snapshot: none that is known takes all of
+    /// it up.
     pub(crate) fn lost_after(&self, end: u64) -> Option<&Gap> {
         let takes_up = |known: &Remnant, gap: &Range<u64>| {
             let snapshot = &known.snapshot;

@@ -25,7 +25,8 @@ pub(super) struct Chart<'a> {
     pub(super) gaps: Gaps,
     pub(super) marks: Vec<Mark>,
     pub(super) end: u64,
-    /// Stretches between two gaps in which nothing closes a snapshot that began before: all of it may be content.
+    /// Stretches between two gaps in which nothing closes a snapshot that began before: all of it may be
+    /// content.
     pub(super) loose: Vec<Range<u64>>,
     /// From here on members were only found in what may be the content of one that the archive ends in.
     cut: Option<u64>,
@@ -37,13 +38,14 @@ pub(super) struct Chart<'a> {
 struct Footing {
     /// Where they begin, after a gap.
     found: Option<u64>,
-    /// A close lies as far as it says from a beginning before `certain`, so these members are the archive's own.
+    /// A close lies as far as it says from a beginning before `certain`, so these members are the archive's
+    /// own.
     anchored: bool,
-    /// All before this offset, but for gaps, is the archive's own: it goes up to the first gap, or to the first after
-    /// the last anchored members.
+    /// All before this offset, but for gaps, is the archive's own: it goes up to the first gap, or to the
+    /// first after the last anchored members.
     certain: u64,
-    /// Where the walk stood before the last member, if that has a checksum. Between this and the member's own offset
-    /// there may be global headers.
+    /// Where the walk stood before the last member, if that has a checksum. Between this and the member's own
+    /// offset there may be global headers.
     last: Option<u64>,
     /// The last member closes a snapshot, all of which was found after the gap. An archive in a file ends so.
     closed: bool,

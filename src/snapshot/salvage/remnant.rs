@@ -208,8 +208,8 @@ impl Inventory {
         self.ends.push(end);
     }
 
-    /// Whether it has as many members as the snapshot was closed with. One that begins without a `.snapshot-begin`
-    /// has one less.
+    /// Whether it has as many members as the snapshot was closed with. One that begins without a
+    /// `.snapshot-begin` has one less.
     fn has(&self, members: u64) -> bool {
         let count = self.certain + self.ends.len() as u64;
         count == members || count + 1 == members

@@ -22,8 +22,8 @@ impl Rest {
     }
 }
 
-/// The snapshots that `marks` tell of, in an archive that ends at `end`. First those that are in place, the last one
-/// first, then the others.
+/// The snapshots that `marks` tell of, in an archive that ends at `end`. First those that are in place, the
+/// last one first, then the others.
 pub(super) fn rests(gaps: &Gaps, marks: Vec<Mark>, end: u64) -> Vec<Rest> {
     let (mut rests, others) = in_place(gaps, marks);
     // Both their beginnings and their ends go up.
@@ -61,8 +61,9 @@ pub(super) fn rests(gaps: &Gaps, marks: Vec<Mark>, end: u64) -> Vec<Rest> {
     rests
 }
 
-/// Those whose beginning, or a gap, lies where their close says, the last one first; and the marks that are not their
-/// closes. One that lies inside another is not among them: of several closes the last one is no file's content.
+/// Those whose beginning, or a gap, lies where their close says, the last one first; and the marks that are
+/// not their closes. One that lies inside another is not among them: of several closes the last one is no
+/// file's content.
 fn in_place(gaps: &Gaps, marks: Vec<Mark>) -> (Vec<Rest>, Vec<Mark>) {
     let begins: Vec<u64> = marks.iter().filter(|mark| mark.is_begin()).map(|mark| mark.at).collect();
     let is_known = |at: &u64| begins.binary_search(at).is_ok() || gaps.hold(*at);
@@ -94,8 +95,8 @@ mod tests {
     use crate::snapshot::manifest::{FORMAT, Manifest};
     use crate::time::Time;
 
-    /// An archive as a picture, a character a block: `B`egin, `n`ame, `L`ist, `C`lose, `~` a gap, `.` what is not marked.
-    /// The closes say that their snapshots began at `begins`.
+    /// An archive as a picture, a character a block: `B`egin, `n`ame, `L`ist, `C`lose, `~` a gap, `.` what is
+    /// not marked. The closes say that their snapshots began at `begins`.
     fn marks(picture: &str, begins: &[u64]) -> (Gaps, Vec<Mark>) {
         let (mut gaps, mut marks, mut begins) = (Gaps::default(), Vec::new(), begins.iter());
         for (at, sign) in (0..).zip(picture.chars()) {
@@ -119,8 +120,8 @@ mod tests {
         (gaps, marks)
     }
 
-    /// The snapshots as a picture: `I` and `=` where one is in place, `O` and `-` where one is not, with `l` and `c`
-    /// where that has a list and a close. Of two that overlap, the one that is found first is on top.
+    /// The snapshots as a picture: `I` and `=` where one is in place, `O` and `-` where one is not, with `l`
+    /// and `c` where that has a list and a close. Of two that overlap, the one that is found first is on top.
     fn draw(rests: &[Rest], length: usize) -> String {
         let mut picture = vec![' '; length];
         for rest in rests.iter().rev() {
