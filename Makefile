@@ -1,5 +1,5 @@
-# `make demo` and `make test` need a Rust toolchain (cargo, rustc and a C linker) and nothing else. What another
-# tool would add is left out with a line that says so; with CI=true a missing tool is an error.
+# `make demo` and `make test` need a Rust toolchain (cargo, rustc and a C linker) and nothing else. What
+# another tool would add is left out with a line that says so; with CI=true a missing tool is an error.
 
 .PHONY: help build build-host demo test image e2e host-e2e bench bench-smoke lint fmt clippy doc cargo-test \
 	go-test deny
@@ -13,8 +13,8 @@ WORKSPACES := Cargo.toml host/Cargo.toml
 IMAGE ?= snapshotter
 BIN   := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/snapshotter
 
-# $(call have,COMMAND THAT SUCCEEDS IF THE TOOL IS THERE,WHAT IS LEFT OUT WITHOUT IT): runs the lines after it, or
-# not.
+# $(call have,COMMAND THAT SUCCEEDS IF THE TOOL IS THERE,WHAT IS LEFT OUT WITHOUT IT): runs the lines after
+# it, or not.
 have = if ! $(1) >/dev/null 2>&1; then \
 	if [ "$$CI" = true ]; then echo "error: $(2)" >&2; exit 1; fi; \
 	echo "skipped: $(2)"; exit 0; \

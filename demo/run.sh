@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Shows the whole way of some volumes: into an archive, damaged, and back. Needs a Rust toolchain, and no container:
-# the program sees nothing but paths. Every file that is written lies below one temporary directory (and in cargo's
-# target directory), which is removed at the end. Any user will do; root sees owners restored as well.
+# Shows the whole way of some volumes: into an archive, damaged, and back. Needs a Rust toolchain, and no
+# container: the program sees nothing but paths. Every file that is written lies below one temporary directory
+# (and in cargo's target directory), which is removed at the end. Any user will do; root sees owners restored
+# as well.
 set -euo pipefail
 export LC_ALL=C
 umask 022
@@ -51,8 +52,8 @@ touch -d '2001-02-03 04:05:06.000000007 UTC' home/volume3/empty home/volume3
 if [ "$(id -u)" = 0 ]; then chown 1234:5678 home/volume3/app.db; fi
 setfattr -n user.origin -v 'the demo' home/volume3/app.db 2>/dev/null || true
 
-# What stat says of everything in the volumes, and the extended attributes where getfattr is installed. The size of a
-# directory, and how many links it has, are the filesystem's affair.
+# What stat says of everything in the volumes, and the extended attributes where getfattr is installed. The
+# size of a directory, and how many links it has, are the filesystem's affair.
 attributes() {
   find home -mindepth 1 ! -type d -exec stat -c '%n  %A %u:%g  %h links  %s bytes  %y' {} + | sort
   find home -mindepth 1 -type d -exec stat -c '%n  %A %u:%g  %y' {} + | sort

@@ -90,7 +90,7 @@ impl Config {
     /// has all that is needed.
     ///
     /// # Errors
-    /// [`Error::Config`]: what it says cannot be used. [`Error::Io`]: it cannot be read.
+    /// [`crate::Error::Config`]: what it says cannot be used. [`crate::Error::Io`]: it cannot be read.
     pub fn load(path: &Path, explicit: bool, overrides: &Overrides, need: Need) -> Result<Config> {
         let Overrides { prefix, volumes, named } = overrides;
         let optional = !explicit && prefix.is_some() && (need == Need::VolumesOrAll || !volumes.is_empty());
@@ -131,7 +131,7 @@ impl Config {
     /// The same, from values instead of a file.
     ///
     /// # Errors
-    /// [`Error::Config`]: one of them cannot be used.
+    /// [`crate::Error::Config`]: one of them cannot be used.
     pub fn from_parts<S: Into<String>>(
         prefix: impl Into<String>,
         volumes: impl IntoIterator<Item = S>,
