@@ -140,7 +140,7 @@ pub struct Change {
 pub enum ChangeKind {
     /// It is not there.
     Create,
-    /// It is there and differs in kind, size, time, owner, mode or link.
+    /// It is there and differs in kind, size, attributes, link or names.
     Replace,
     /// The snapshot does not have it.
     Remove,

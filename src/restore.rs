@@ -49,8 +49,8 @@ use crate::restore::wanted::Wanted;
 /// Puts the configured volumes back as a snapshot has them.
 ///
 /// # Errors
-/// When the archive, the snapshot or a volume cannot be used, when anything in the snapshot is damaged, or when
-/// something cannot be written. The volumes then are as they were, unless the error says otherwise.
+/// When the archive, the snapshot or a volume cannot be used, when anything in the snapshot is damaged, or
+/// when something cannot be written. The volumes then are as they were, unless the error says otherwise.
 pub fn restore(config: &Config, options: &RestoreOptions, run: &Run) -> Result<RestoreReport> {
     put_back(config, options, run).map_err(explain)
 }

@@ -1,9 +1,9 @@
-//! The staging directory that a restore makes at the root of a volume, and how to tell what one that is found there
-//! means. Backup and restore both ask.
+//! The staging directory that a restore makes at the root of a volume, and how to tell what one that is found
+//! there means. Backup and restore both ask.
 //!
-//! It holds a marker file that says it is ours, what was extracted in `new`, and during the swap the volume's former
-//! content in `old` and a mark. The mark is what makes the difference: with it, `old` holds the only copy of what
-//! was in the volume.
+//! It holds a marker file that says it is ours, what was extracted in `new`, and during the swap the volume's
+//! former content in `old` and a mark. The mark is what makes the difference: with it, `old` holds the only
+//! copy of what was in the volume.
 
 use std::io;
 
@@ -70,8 +70,8 @@ pub(crate) fn refuse_interrupted(found: &[Found], action: &'static str, volume: 
         return Err(Error::Volume {
             action,
             volume: Shown::from(volume),
-            reason: "a restore was interrupted in it, so its content is incomplete: run `snapshotter restore` first, \
-                     which puts it right"
+            reason: "a restore was interrupted in it, so its content is incomplete: run `snapshotter \
+                     restore` first, which puts it right"
                 .to_owned(),
         });
     }
@@ -88,7 +88,8 @@ fn is_ours(directory: &Handle) -> io::Result<bool> {
     }
     let mut text = vec![0; MARKER_TEXT.len()];
     let length = StoreFile::new(directory.file(MARKER)?).read_at(&mut text, 0)?;
-    // Nothing is made beside a marker before it is complete. After a power cut it may be zeros of the right length.
+    // Nothing is made beside a marker before it is complete. After a power cut it may be zeros of the right
+    // length.
     let zeros = directory.stat()?.mode == 0o700 && text.iter().all(|&byte| byte == 0);
     let is_torn =
         || Ok((zeros || MARKER_TEXT.starts_with(&text[..length])) && directory.names()? == [MARKER]);

@@ -10,8 +10,8 @@ use walkdir::{DirEntryExt, WalkDir};
 use crate::fs::handle::path as as_path;
 use crate::fs::{FileId, Handle, space};
 
-/// The paths below `root` of all that is one of `files` and no directory; nothing at or below `left_out` is looked at.
-/// Most filesystems list numbers rightly, so that not every file need be looked at.
+/// The paths below `root` of all that is one of `files` and no directory; nothing at or below `left_out` is
+/// looked at. Most filesystems list numbers rightly, so that not every file need be looked at.
 pub(crate) fn find_files(root: &Handle, files: &[FileId], left_out: &[Vec<u8>]) -> io::Result<Vec<Vec<u8>>> {
     // The trailing dot makes the walk begin in the directory and not at the link to it.
     let base = root.proc_path().join(".");

@@ -162,8 +162,9 @@ pub(super) struct Outcome {
     pub(super) error: Option<Error>,
 }
 
-/// Turns the error for a name that is there already, or that leads through something that is no directory, into damage:
-/// in a directory that was empty before, that is the archive's fault. `start` and `name` are the member's.
+/// Turns the error for a name that is there already, or that leads through something that is no directory,
+/// into damage: in a directory that was empty before, that is the archive's fault. `start` and `name` are the
+/// member's.
 pub(super) fn blame(error: Error, reader: &Reader, start: u64, name: &[u8]) -> Error {
     const ITS_FAULT: [Errno; 5] =
         [Errno::EEXIST, Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP, Errno::ENAMETOOLONG];

@@ -1,5 +1,5 @@
-//! Restoring a volume that is a single file below another directory: it is made anew beside its place, and the two
-//! are exchanged, which can be undone.
+//! Restoring a volume that is a single file below another directory: it is made anew beside its place, and
+//! the two are exchanged, which can be undone.
 
 use std::io;
 
@@ -172,7 +172,8 @@ impl Beside {
         let error: Error = removed.context("remove", &self.path).err()?;
         let name = Shown::from(&self.temporary);
         let reason = format!(
-            "it is restored, and its former content could not be removed: {}; remove {name} beside it yourself",
+            "it is restored, and its former content could not be removed: {}; remove {name} beside it \
+             yourself",
             crate::error::chain(&error)
         );
         Some((&self.path, reason))

@@ -113,7 +113,8 @@ fn choose<'a>(
     known(reader, snapshot)
 }
 
-/// Refuses what a later program wrote: without all that it says of the snapshot, what is restored would not be it.
+/// Refuses what a later program wrote: without all that it says of the snapshot, what is restored would not
+/// be it.
 fn known<'a>(reader: &Reader, snapshot: &'a Snapshot) -> Result<&'a Snapshot> {
     match &snapshot.refused {
         None => Ok(snapshot),
@@ -125,7 +126,7 @@ fn known<'a>(reader: &Reader, snapshot: &'a Snapshot) -> Result<&'a Snapshot> {
     }
 }
 
-/// The same where snapshots may be damaged: what is left of it.
+/// What is left of the snapshot that is asked for, in an archive that may be damaged.
 fn choose_remnant(
     reader: &Arc<Reader>,
     salvage: &mut Salvage,
@@ -140,7 +141,7 @@ fn choose_remnant(
             remnant.set_volumes(reader, &config.prefix, &paths)?;
         }
     }
-    // What may be none is only restored when it is named.
+    // What may be no snapshot is only restored when it is named.
     let may_be_meant = |remnant: &&Remnant| options.snapshot.is_some() || !remnant.doubtful;
     let remnants = &salvage.remnants;
     let snapshots = remnants.iter().filter(may_be_meant).map(|remnant| remnant.snapshot.clone()).collect();

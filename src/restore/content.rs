@@ -1,4 +1,5 @@
-//! From a member's stored data to a file's content, checked on the way: cloned where the filesystem can, else copied.
+//! From a member's stored data to a file's content, checked on the way: cloned where the filesystem can, else
+//! copied.
 
 use crate::archive::checksum::{Checksum, DIGITS};
 use crate::archive::content::Content;
@@ -32,7 +33,8 @@ pub(super) struct Means<'a> {
     pub(super) idle: &'a Idle,
 }
 
-/// Writes a file member's content into `file`, holes as holes, and checks it. The file then has the right length.
+/// Writes a file member's content into `file`, holes as holes, and checks it. The file then has the right
+/// length.
 pub(super) fn write_content(
     file: &StoreFile,
     room: Room,
@@ -108,7 +110,8 @@ fn write_extents(
     }
 }
 
-/// Clones what can be cloned from the start of an extent whose data `content` stands at; returns how much that is.
+/// Clones what can be cloned from the start of an extent whose data `content` stands at; returns how much
+/// that is.
 fn clone(file: &StoreFile, offset: u64, length: u64, room: Room, reader: &Reader, content: &Content) -> u64 {
     let (from, whole) = (content.offset(), length - length % CLONE_BLOCK);
     match room {
@@ -128,8 +131,8 @@ pub(super) fn is_worth_cloning(offset: u64, length: u64, pair: &DevicePair) -> b
     length >= MIN_CLONE && offset.is_multiple_of(CLONE_BLOCK) && pair.may_clone()
 }
 
-/// Whether a member has this checksum. `header` and `data`, without padding, are hashed in one piece, put together in
-/// `scratch`: that is what makes small members fast.
+/// Whether a member has this checksum. `header` and `data`, without padding, are hashed in one piece, put
+/// together in `scratch`: that is what makes small members fast.
 pub(super) fn matches(checksum: &Checksum, header: &[u8], data: &[u8], scratch: &mut Vec<u8>) -> bool {
     scratch.clear();
     scratch.extend_from_slice(header);

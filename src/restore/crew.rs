@@ -1,9 +1,10 @@
-//! Files are written by several workers side by side. The thread that walks the archive makes directories and links
-//! itself, and hands files over in batches, together with what it has read of them. What comes of a batch is looked at
-//! in the order of the archive: so warnings have an order, the first error is the one that is reported, and a directory
-//! is given its time when all in it was made.
+//! Files are written by several workers side by side. The thread that walks the archive makes directories and
+//! links itself, and hands files over in batches, together with what it has read of them. What comes of a
+//! batch is looked at in the order of the archive: so warnings have an order, the first error is the one that
+//! is reported, and a directory is given its time when all in it was made.
 //!
-//! However many files there are, the number of batches under way is limited, and so is that of directories that wait.
+//! However many files there are, the number of batches under way is limited, and so is that of directories
+//! that wait.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -26,7 +27,8 @@ use crate::restore::worker::Worker;
 const MAX_WORKERS: usize = 4;
 /// How many batches may be under way for each worker.
 const AHEAD: usize = 4;
-/// How many batches may wait for an earlier one: a worker with a large file holds up nobody else until then.
+/// How many batches may wait for an earlier one, so that a worker with a large file does not hold up the
+/// others.
 const UNSETTLED: u64 = if cfg!(test) { 12 } else { 256 };
 /// How many directories may wait for what is in them, with an open handle each.
 const WAITING: usize = if cfg!(test) { 8 } else { 128 };
@@ -65,7 +67,7 @@ struct Queue {
     closed: bool,
 }
 
-/// The one who hands out work, and looks at what came of it. After the first error there is nothing left to look at.
+/// Hands out work, and looks at what came of it. After the first error there is nothing left to look at.
 pub(super) struct Crew<'r> {
     shared: Arc<Shared>,
     job: &'r Job<'r>,
@@ -117,8 +119,8 @@ impl<'r> Crew<'r> {
         }
     }
 
-    /// The buffers for the walk that hands out work here: one for each worker and as many that wait, and two that the
-    /// walk and the batch that is being filled have.
+    /// The buffers for the walk: one for each worker, as many for batches that wait, one for the walk itself,
+    /// and one for the batch that is being filled.
     pub(super) fn chunks(&self) -> Arc<Chunks> {
         Chunks::new(2 * self.workers + 2, 2 * CHUNK)
     }
@@ -329,7 +331,7 @@ fn work(shared: &Shared, worker: &mut Worker) {
     }
 }
 
-/// That there will be an outcome, also should the worker panic: else it would be waited for without end.
+/// Makes sure that there is an outcome even when a worker panics: else it would be waited for without end.
 struct Promise<'a> {
     shared: &'a Shared,
     number: u64,

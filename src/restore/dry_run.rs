@@ -1,6 +1,6 @@
-//! What a restore would change, found out from metadata: content of the same size and time counts as the same. What
-//! stays and what is exchanged is decided by [`Pins::fate`], as in the restore itself, and whether a file has all that a
-//! member says by the [`Metadata`] that the restore would give it.
+//! What a restore would change, found out from metadata: content of the same size and time counts as the
+//! same. What stays and what is exchanged is decided by [`Pins::fate`], as in the restore itself, and whether
+//! a file has all that a member says by the [`Metadata`] that the restore would give it.
 
 use std::collections::{HashMap, HashSet};
 use std::io;

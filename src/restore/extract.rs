@@ -70,13 +70,13 @@ impl Extractor {
         })
     }
 
-    /// Takes members some of which are missing, and their directories with them.
+    /// Takes members of which some are missing, and their directories with them.
     pub(super) fn with_gaps(self) -> Self {
         Extractor { order: Order::Any(Vec::new()), ..self }
     }
 
-    /// Restores one member at `path` inside the volume and checks it, or hands it over to `crew`. `source` is what a hard
-    /// link is another name of, as a path inside the volume.
+    /// Restores one member at `path` inside the volume and checks it, or hands it over to `crew`. `source` is
+    /// what a hard link is another name of, as a path inside the volume.
     pub(super) fn member(
         &mut self,
         path: &[u8],
@@ -145,7 +145,8 @@ impl Extractor {
         Ok(parent_and_name(item.path).1)
     }
 
-    /// The same for members some of whose directories have none, or were left.
+    /// Goes to the directory of a member when some directories have no member, or were left: those that are
+    /// missing are made.
     fn make_parents<'p>(&mut self, path: &'p [u8]) -> Result<&'p [u8]> {
         let (parent, name) = parent_and_name(path);
         let full = self.full(path);

@@ -17,8 +17,8 @@ enum Prepared {
 }
 
 impl Files {
-    /// Opens each file that is to be overwritten and reserves its space, and writes those that are made anew beside
-    /// their places. When that fails for one, those before are put back.
+    /// Opens each file that is to be overwritten and reserves its space, and writes those that are made anew
+    /// beside their places. When that fails for one, those before are put back.
     pub(super) fn prepare(job: &Job, files: &[FileTarget], sources: &[Source]) -> Result<Self> {
         let mut prepared = Files::default();
         for (file, source) in files.iter().zip(sources) {

@@ -1,5 +1,6 @@
-//! The restore for those without room for two copies: the whole snapshot is read and checked, and only then is each
-//! volume cleared and extracted into. A mark makes backup refuse the volume until a restore has completed.
+//! The restore for those without room for two copies: the whole snapshot is read and checked, and only then
+//! is each volume cleared and extracted into. A mark makes backup refuse the volume until a restore has
+//! completed.
 
 use std::io;
 
@@ -26,8 +27,8 @@ pub(super) fn restore(job: &Job, targets: &Targets) -> Result<()> {
     });
     let sources = pass::run(job, outlines, files)?;
 
-    // A file that is overwritten must be known to be writable before anything is cleared. One that is made anew
-    // harms nothing, and may lie in what is cleared.
+    // A file that is overwritten must be known to be writable before anything is cleared. One that is made
+    // anew harms nothing, and may lie in what is cleared.
     let early = job.options.into.is_none();
     let mut prepared = if early { Files::prepare(job, files, &sources)? } else { Files::default() };
     let stages = make_stages(job, dirs).map_err(|error| prepared.put_back(error))?;
@@ -85,7 +86,8 @@ fn make_stages(job: &Job, dirs: &[DirTarget]) -> Result<Vec<Stage>> {
     Ok(stages)
 }
 
-/// `cleared` says afterwards whether anything is gone, or may have come.
+/// Clears the volumes and extracts into them. `cleared` says afterwards whether anything in them may have
+/// changed.
 fn fill(job: &Job, dirs: &[DirTarget], stages: &[Stage], cleared: &mut bool) -> Result<()> {
     let mut destinations = Vec::new();
     for (dir, stage) in dirs.iter().zip(stages) {

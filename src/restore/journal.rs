@@ -1,5 +1,6 @@
-//! The journal of a swap, as bytes: fields of a length (four bytes, little endian) and that many bytes. Each entry is
-//! a tag and its fields. What the directories are given afterwards is not in it, as it is only read to undo.
+//! The journal of a swap, as bytes: fields of a length (four bytes, little endian) and that many bytes. Each
+//! entry is a tag and its fields. What the directories are given afterwards is not in it, as it is only read
+//! to undo.
 
 use crate::restore::metadata::Metadata;
 use crate::restore::plan::{Exchanged, Plan};
@@ -47,7 +48,7 @@ pub(super) fn encode(plan: &Plan) -> Vec<u8> {
 
 /// `None` when it is malformed or cut off.
 pub(super) fn decode(journal: &[u8]) -> Option<Plan> {
-    let mut fields = Fields(journal);
+    let mut fields = JournalFields(journal);
     let mut plan = Plan::default();
     if fields.next()? != FIRST {
         return None;
@@ -69,7 +70,7 @@ pub(super) fn decode(journal: &[u8]) -> Option<Plan> {
     }
 }
 
-fn metadata(fields: &mut Fields) -> Option<Metadata> {
+fn metadata(fields: &mut JournalFields) -> Option<Metadata> {
     let mode = fields.number()?;
     let (uid, gid) = (fields.number()?, fields.number()?);
     let mtime = Time::from_pax(std::str::from_utf8(fields.next()?).ok()?)?;
@@ -82,9 +83,9 @@ fn metadata(fields: &mut Fields) -> Option<Metadata> {
     Some(Metadata { mode, owner, mtime, xattrs })
 }
 
-struct Fields<'a>(&'a [u8]);
+struct JournalFields<'a>(&'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> JournalFields<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         let (length, rest) = self.0.split_first_chunk::<4>()?;
         let (field, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;

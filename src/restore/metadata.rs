@@ -1,6 +1,6 @@
-//! Giving a restored file what it is besides its content. The order matters: changing the owner drops setuid and
-//! file capabilities, writing `user.*` attributes needs permission to write, ACLs change the mode, and everything
-//! changes times.
+//! Giving a restored file what it is besides its content. The order matters: changing the owner drops setuid
+//! and file capabilities, writing `user.*` attributes needs permission to write, ACLs change the mode, and
+//! everything changes times.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +19,8 @@ use crate::time::Time;
 /// The longest list of a file's attributes that Linux gives out, in bytes (`XATTR_LIST_MAX`).
 const MAX_NAMES: usize = 65536;
 
-/// So many attributes of a file are named that could not be set; the rest is counted. Its path may be long.
+/// At most this many attributes of a file are named that could not be set; the rest is counted. Its path may
+/// be long.
 const MAX_WARNINGS: usize = 16;
 
 /// Everything that is restored of a file besides content and kind.
@@ -82,8 +83,8 @@ impl Metadata {
         Ok(Metadata { mode: stat.mode, owner: Some((stat.uid, stat.gid)), mtime: stat.mtime, xattrs })
     }
 
-    /// Gives all this to what `handle` has open, and tells `warn` what could not be set for want of privilege.
-    /// `fresh` says that it was just made and has no attributes of its own.
+    /// Gives all this to what `handle` has open, and reports to `warn` what could not be set for want of
+    /// privilege. `fresh` says that it was just made and has no attributes of its own.
     pub(super) fn apply(
         &self,
         handle: &Handle,
@@ -109,8 +110,8 @@ impl Metadata {
         self.compare(handle, path, warn)
     }
 
-    /// The permissions to make a file with, so that it need not be given its mode afterwards. Nobody may read it
-    /// meanwhile who may not in the end: it is its maker's first.
+    /// The permissions to make a file with, so that it need not be given its mode afterwards. Nobody may read
+    /// it meanwhile who may not in the end: it is its maker's first.
     pub(super) fn first_mode(&self, creator: &Creator) -> u32 {
         let (user, group, other) = (self.mode >> 6 & 7, self.mode >> 3 & 7, self.mode & 7);
         let same_for_all = group == other && user & other == other;
@@ -119,7 +120,8 @@ impl Metadata {
         if self.xattrs.is_empty() && (is_owner || same_for_all) { self.mode & 0o777 } else { 0o600 }
     }
 
-    /// [`Metadata::apply`] for a file that `creator` has just made with these permissions. `path` is its full path.
+    /// [`Metadata::apply`] for a file that `creator` has just made with these permissions. `path` is its full
+    /// path.
     pub(super) fn apply_to_new(
         &self,
         handle: &Handle,
@@ -186,7 +188,7 @@ impl Metadata {
         Ok(())
     }
 
-    /// The system drops some bits in silence: what is not as it should be is said.
+    /// The system drops some bits in silence: what is not as it should be is reported.
     fn compare(
         &self,
         handle: &Handle,
@@ -276,8 +278,8 @@ fn set_xattrs(
     for (name, value) in xattrs {
         if let Err(error) = handle.set_xattr(name, value) {
             failed += 1;
-            let mut tell = |reason| if failed <= MAX_WARNINGS { warn(reason) } else { Ok(()) };
-            cannot_set("set", name, path, error, &mut tell)?;
+            let mut named = |reason| if failed <= MAX_WARNINGS { warn(reason) } else { Ok(()) };
+            cannot_set("set", name, path, error, &mut named)?;
         }
     }
     match failed.saturating_sub(MAX_WARNINGS) {

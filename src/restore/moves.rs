@@ -1,6 +1,6 @@
-//! Moves between directories of one volume, by paths below its root. A swap has one for each name at the root, and
-//! there may be very many: the directories that the last one went from and to stay open. That is safe since no move
-//! moves a directory that another one goes from or to.
+//! Moves between directories of one volume, by paths below its root. A swap has one for each name at the
+//! root, and there may be very many: the directories that the last one went from and to stay open. That is
+//! safe since no move moves a directory that another one goes from or to.
 
 use std::io;
 
@@ -60,8 +60,8 @@ fn is_there(below: &mut Descent, path: &[u8], volume: &[u8]) -> Result<bool> {
     Ok(below.find(path).context("look at", &join(volume, path))?.is_some())
 }
 
-/// Only root moves a directory to another parent without being allowed to write in it. Its owner allows that while
-/// it moves. `error` is why it did not.
+/// Only root moves a directory to another parent without being allowed to write in it. Its owner allows that
+/// while it moves. `error` is why it did not.
 fn rename_read_only(
     source: &Handle,
     name: &[u8],

@@ -25,7 +25,8 @@ pub struct RestoreOptions {
     pub in_place: bool,
     /// Leave owners as they are.
     pub no_owner: bool,
-    /// With `into`, where there must be nothing yet: restore what is sound of a damaged snapshot, and list the rest.
+    /// With `into`, where there must be nothing yet: restore what is sound of a damaged snapshot, and list
+    /// the rest.
     pub skip_damaged: bool,
     /// How long to wait for other runs on the archive or a volume.
     pub lock_timeout: Duration,

@@ -1,5 +1,6 @@
-//! Whether the members of one volume can be restored at all, found out before anything is cleared for them, or before
-//! those of a damaged snapshot are chosen: the rules that the extractor has too, for members that nothing is made of.
+//! Whether the members of one volume can be restored at all, found out before anything is cleared for them,
+//! or before those of a damaged snapshot are chosen: the rules that the extractor has too, for members that
+//! nothing is made of.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -45,7 +46,7 @@ impl Outline {
         }
     }
 
-    /// For members some of which are missing.
+    /// For members of which some are missing.
     pub(super) fn with_gaps(volume: &[u8], kind: VolumeType, no_owner: bool) -> Self {
         Outline {
             kind,

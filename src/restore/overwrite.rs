@@ -1,6 +1,6 @@
-//! Restoring a volume that is a single file. It is usually a bind mount, which cannot be renamed over, so it is
-//! overwritten. Its content in the archive was checked before; what is in it is kept in memory, as far as that
-//! is reasonable, to be put back after an error.
+//! Restoring a volume that is a single file. It is usually a bind mount, which cannot be renamed over, so it
+//! is overwritten. Its content in the archive was checked before; what is in it is kept in memory, as far as
+//! that is reasonable, to be put back after an error.
 
 use std::io;
 
@@ -45,7 +45,8 @@ pub(super) struct Former {
 }
 
 impl FileTarget {
-    /// Opens the file that is to be overwritten and reserves the space that it will need. Nothing in it changes.
+    /// Opens the file that is to be overwritten and reserves the space that it will need. Nothing in it
+    /// changes.
     pub(super) fn prepare(&self, source: &Source) -> Result<Former> {
         let opened = self.parent.file_for_update(&self.name);
         let file = StoreFile::new(opened.map_err(|source| self.refused(source))?);
@@ -92,7 +93,7 @@ impl Former {
     pub(super) fn put_back(&self) -> Result<()> {
         match &self.content {
             _ if !self.touched => {
-                // Only space was reserved behind the end.
+                // Only space was reserved after the end.
                 self.file.truncate(self.size).context("put back", &self.path)?;
             }
             Some(content) => {

@@ -1,5 +1,5 @@
-//! The parts of a large file: written by who reads and checks them, or, when a processor has nothing to do, by a thread
-//! of their own while the next one is read.
+//! The parts of a large file: written by who reads and checks them, or, when a processor has nothing to do,
+//! by a thread of their own while the next one is read.
 
 use std::io;
 use std::mem;
@@ -40,7 +40,8 @@ struct Thread<'scope> {
     handle: ScopedJoinHandle<'scope, io::Result<()>>,
 }
 
-/// Lets `read` write the parts of a file of `size` bytes. What was to be written first decides the result.
+/// Calls `read`, which hands over the parts of a file of `size` bytes. An error of writing comes before one
+/// of reading: what was written lies before what was read.
 pub(super) fn write_parts(
     file: &StoreFile,
     path: &[u8],
@@ -57,8 +58,8 @@ pub(super) fn write_parts(
 }
 
 impl Parts<'_, '_> {
-    /// Writes the first `length` bytes of `buffer` to `offset`, or hands them over. `buffer` is then another one of the
-    /// same length.
+    /// Writes the first `length` bytes of `buffer` to `offset`, or hands them over. `buffer` is then another
+    /// one of the same length.
     pub(super) fn write(&mut self, buffer: &mut Vec<u8>, length: usize, offset: u64) -> Result<()> {
         if self.idle.is_some_and(|idle| idle.load(Ordering::Relaxed) > 0) {
             if self.thread.is_none() {

@@ -29,8 +29,9 @@ pub(super) enum Destination {
     File(Option<Source>),
 }
 
-/// Reads and checks every member, and hands it to its volume's destination: `dirs` has those of the volumes that are
-/// directories, each with which of the wanted volumes it is. Returns the members of `files`, in their order.
+/// Reads and checks every member, and hands it to its volume's destination: `dirs` has those of the volumes
+/// that are directories, each with which of the wanted volumes it is. Returns the members of `files`, in
+/// their order.
 pub(super) fn run(
     job: &Job,
     dirs: impl IntoIterator<Item = (usize, Destination)>,

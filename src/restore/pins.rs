@@ -1,5 +1,6 @@
-//! What must stay where it is while a volume's content is exchanged: mount points, the archive and the configuration
-//! in use when they lie inside the volume, and `lost+found` where that is the filesystem's. A directory that leads to one stays too.
+//! What must stay where it is while a volume's content is exchanged: mount points, the archive and the
+//! configuration in use when they lie inside the volume, and `lost+found` where that is the filesystem's. A
+//! directory that leads to one stays too.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -16,8 +17,8 @@ pub(super) struct Pins(Vec<Vec<u8>>);
 pub(super) enum Fate {
     /// Nothing.
     Stays,
-    /// It is a directory that stays while what is in it is exchanged. It keeps its metadata, too, where it is only on the
-    /// way to the one path that is restored.
+    /// It is a directory that stays while what is in it is exchanged. It keeps its metadata, too, where it is
+    /// only on the way to the one path that is restored.
     Opened { on_the_way: bool },
     /// What the snapshot has there, if anything, takes its place.
     Exchanged,
@@ -38,8 +39,8 @@ impl Pins {
         Ok(Pins(pins))
     }
 
-    /// What becomes of what is at `path`, when all is restored, or `only` that path. Whoever changes a volume, or says what
-    /// would change, asks here.
+    /// What becomes of what is at `path`, when all is restored, or `only` that path. Whoever changes a
+    /// volume, or says what would change, asks here.
     pub(super) fn fate(&self, path: &[u8], only: Option<&[u8]>) -> Fate {
         let on_the_way = only.is_some_and(|only| is_below(only, path));
         if self.holds(path) || only.is_some_and(|only| !on_the_way && !is_inside(path, only)) {
@@ -76,7 +77,8 @@ impl Pins {
     }
 }
 
-/// Whether `path` is restored when `only` is asked for: it, what is below it, and the directories that lead to it.
+/// Whether `path` is restored when `only` is asked for: it, what is below it, and the directories that lead
+/// to it.
 pub(super) fn is_asked_for(path: &[u8], only: Option<&[u8]>) -> bool {
     only.is_none_or(|only| is_inside(path, only) || is_below(only, path))
 }

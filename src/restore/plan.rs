@@ -50,7 +50,8 @@ impl Planner<'_> {
         Ok(plan)
     }
 
-    /// Plans the directory at `path`, which has the names `existing` now, and is staged as `new` or not at all.
+    /// Plans the directory at `path`, which has the names `existing` now, and is staged as `new` or not at
+    /// all.
     fn directory(
         &self,
         plan: &mut Plan,
@@ -127,8 +128,8 @@ pub(super) fn in_the_way(full: &[u8]) -> Error {
     Error::Volume {
         action: "restore",
         volume: Shown::from(full),
-        reason: "a mount or a file that is in use lies in this directory now, and the snapshot has something else in \
-                 its place: unmount or move that first"
+        reason: "a mount or a file that is in use lies in this directory now, and the snapshot has \
+                 something else in its place: unmount or move that first"
             .to_owned(),
     }
 }

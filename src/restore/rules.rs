@@ -1,5 +1,5 @@
-//! The one book of rules for members: what may be restored at all. It is where safety lives: who makes something of a
-//! member, and who only foretells whether that can be done, ask here.
+//! The one book of rules for members: what may be restored at all. It is where safety lives: who makes
+//! something of a member, and who only finds out whether that can be done, ask here.
 
 use crate::archive::decode::Head;
 use crate::archive::entry::{Kind, Sparse};
@@ -45,8 +45,8 @@ pub(super) fn check_kind(volume: VolumeType, path: &[u8], kind: Kind) -> Result<
     }
 }
 
-/// Whether a member may be restored at `path` in its volume, as far as it alone can tell. `source` is the path of what a
-/// hard link is another name of, where that is in the same volume.
+/// Whether a member may be restored at `path` in its volume, as far as it alone can tell. `source` is the
+/// path of what a hard link is another name of, where that is in the same volume.
 pub(super) fn check_member(
     volume: VolumeType,
     path: &[u8],
@@ -90,17 +90,17 @@ pub(super) enum Order<T, L> {
     Any(L),
 }
 
-/// The rule for the order of a tree: each follows the directory that it lies in, which was not left before. These are
-/// the directories from the root down to the last one, each with what the caller keeps of it.
+/// The rule for the order of a tree: each follows the directory that it lies in, which was not left before.
+/// These are the directories from the root down to the last one, each with what the caller keeps of it.
 #[derive(Debug)]
 pub(super) struct Way<T> {
-    open: Vec<Open<T>>,
+    open: Vec<OpenDirectory<T>>,
     /// The path of the last of them; each of the others has a part of it.
     path: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Open<T> {
+struct OpenDirectory<T> {
     /// How much of the last one's path is its path.
     length: usize,
     kept: T,
@@ -113,8 +113,8 @@ impl<T> Default for Way<T> {
 }
 
 impl<T> Way<T> {
-    /// Whether a member at `path` lies in the last directory. If not, that is to be left, and this asked again: the order
-    /// is wrong when none is left.
+    /// Whether a member at `path` lies in the last directory. If not, that is to be left, and this asked
+    /// again: the order is wrong when none is left.
     pub(super) fn leads_to(&self, path: &[u8]) -> Result<bool, &'static str> {
         match self.open.last() {
             None if path.is_empty() => Ok(true),
@@ -126,7 +126,7 @@ impl<T> Way<T> {
 
     /// Goes into the directory at `path`, to which this leads.
     pub(super) fn enter(&mut self, path: &[u8], kept: T) {
-        self.open.push(Open { length: path.len(), kept });
+        self.open.push(OpenDirectory { length: path.len(), kept });
         self.path.clear();
         self.path.extend_from_slice(path);
     }

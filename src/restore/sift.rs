@@ -1,6 +1,6 @@
-//! Which members of a damaged snapshot are restored: those that are as they were written, and that can be restored without
-//! the others. All of it is read before anything is made; what is left out becomes a gap, which every later walk steps
-//! over, and the restore is then one like any other.
+//! Which members of a damaged snapshot are restored: those that are as they were written, and that can be
+//! restored without the others. All of it is read before anything is made; what is left out becomes a gap,
+//! which every later walk steps over, and the restore is then one like any other.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -94,7 +94,8 @@ pub(super) fn sift(
     Ok(sifted)
 }
 
-/// The same of a snapshot whose members have no checksums: those in front of the damage are restored as they are.
+/// Leaves out what cannot be restored of a snapshot whose members have no checksums: those before the damage
+/// are restored as they are.
 pub(super) fn what_is_left(reader: &Reader, remnant: &Remnant, wanted: &mut Vec<Wanted>) -> Result<Sifted> {
     let mut sifted = Sifted::default();
     if remnant.counted {
@@ -133,8 +134,8 @@ fn drop_lost(
     wanted.retain(|_| taken.next().is_some_and(|&taken| taken > 0));
     if wanted.is_empty() {
         return Err(Error::NoSnapshot(format!(
-            "nothing that is sound is left of what is to be restored from snapshot {} in {}: `snapshotter verify` tells \
-             what is",
+            "nothing that is sound is left of what is to be restored from snapshot {} in {}: `snapshotter \
+             verify` tells what is",
             remnant.snapshot.id,
             reader.name()
         )));
@@ -208,7 +209,8 @@ impl Sift<'_> {
             .filter(is_ours)
             .map(|lost| LeftOut { offset: lost.at, name: Some(lost.name.clone()), reason: gap.describe() })
             .collect();
-        // A name stands in its member's last header block: before that there is room for others that left none.
+        // A name stands in its member's last header block: before that there is room for others that left
+        // none.
         let told_from = left_out.iter().map(|one| one.offset).min();
         if told_from.is_none_or(|first| first > gap.range.start + 2 * BLOCK) {
             left_out.insert(0, LeftOut { offset: gap.range.start, name: None, reason: gap.describe() });

@@ -1,5 +1,5 @@
-//! Open files that are kept for putting things back: a restore that fails because it may open no more must still be able
-//! to go through what it has made, and remove it.
+//! Open files that are kept for putting things back: a restore that fails because it may open no more must
+//! still be able to go through what it has made, and remove it.
 
 use std::cell::RefCell;
 

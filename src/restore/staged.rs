@@ -50,7 +50,8 @@ fn stage_and_swap(
     swap(job, stages, &plans, files, &sources)
 }
 
-/// Extracts every directory volume into its staging directory; returns the checked members of the file volumes.
+/// Extracts every directory volume into its staging directory; returns the checked members of the file
+/// volumes.
 fn extract(
     job: &Job,
     dirs: &[DirTarget],
@@ -101,8 +102,8 @@ fn swap(
     Err(error)
 }
 
-/// Everything is in its place: removes the marks, and then the former content. A mark that stays, or a warning that
-/// counts as an error, keeps no other volume from being completed.
+/// Everything is in its place: removes the marks, and then the former content. A mark that stays, or a
+/// warning that counts as an error, keeps no other volume from being completed.
 fn finish(stages: &[Stage], warn: &mut dyn FnMut(&[u8], String) -> Result<()>) -> Result<()> {
     let (mut complete, mut failed) = (Vec::new(), None);
     for stage in stages {

@@ -1,4 +1,5 @@
-//! What a restore will bring, from the headers alone: how much of it there is, and whether it can go where it must.
+//! What a restore will bring, from the headers alone: how much of it there is, and whether it can go where it
+//! must.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ pub(super) fn walk(
     walk_on(Walk::new(Arc::clone(reader), snapshot.start), reader, snapshot, wanted, each)
 }
 
-/// The same with a walk that stands at the snapshot's start.
+/// Walks the members with `walk`, which stands at the snapshot's start.
 pub(super) fn walk_on(
     mut walk: Walk,
     reader: &Arc<Reader>,
@@ -131,30 +132,14 @@ impl Survey {
             }
             Ok(())
         })?;
-        let is_whole = snapshot.gaps.is_empty();
-        if let Some(missing) = roots.iter().position(|&found| !found).filter(|_| is_whole) {
+        if let Some(missing) = roots.iter().position(|&found| !found).filter(|_| snapshot.gaps.is_empty()) {
             let (id, archive, volume) = (&snapshot.id, reader.name(), &wanted[missing].path);
             let reason =
                 format!("snapshot {id} in {archive} lists the volume {volume} and has no members of it");
             return Err(Error::NoSnapshot(reason).with_hint(Hint::ChooseAnotherSnapshot));
         }
         if let (Some(only), false) = (only, found_only) {
-            let path = join(wanted[0].path.as_bytes(), only);
-            if !is_whole {
-                return Err(Error::NoSnapshot(format!(
-                    "nothing that is sound is left of {} in snapshot {} in {}",
-                    Shown::from(&path),
-                    snapshot.id,
-                    reader.name()
-                )));
-            }
-            return Err(Error::NoSnapshot(format!(
-                "snapshot {} in {} does not hold {}: `snapshotter list {}` shows what it holds",
-                snapshot.id,
-                reader.name(),
-                Shown::from(&path),
-                snapshot.id
-            )));
+            return Err(not_found(reader, snapshot, &join(wanted[0].path.as_bytes(), only)));
         }
         if !sources.is_empty() {
             walk(reader, snapshot, wanted, |found| {
@@ -191,6 +176,18 @@ impl Survey {
     fn total(&self, of: impl Fn(&VolumeSurvey) -> u64) -> u64 {
         self.volumes.iter().map(of).fold(0, u64::saturating_add)
     }
+}
+
+/// Nothing of `path` is in the snapshot, or nothing is left of it.
+fn not_found(reader: &Reader, snapshot: &Snapshot, path: &[u8]) -> Error {
+    let (id, archive, path) = (&snapshot.id, reader.name(), Shown::from(path));
+    Error::NoSnapshot(if snapshot.gaps.is_empty() {
+        format!(
+            "snapshot {id} in {archive} does not hold {path}: `snapshotter list {id}` shows what it holds"
+        )
+    } else {
+        format!("nothing that is sound is left of {path} in snapshot {id} in {archive}")
+    })
 }
 
 impl VolumeSurvey {

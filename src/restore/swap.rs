@@ -1,10 +1,10 @@
 //! Exchanging a volume's content for what was staged, undoably.
 //!
-//! Every move is written into a journal before the first is done, and the journal is on disk before that too: it is
-//! the mark that makes a staging directory precious. The target of each move does not exist before it, so going
-//! through the journal backwards, and moving back what is at its target and no longer at its source, undoes any part
-//! of it that was done, however often that is tried. The metadata of the root and of other directories that stay is
-//! in the journal too.
+//! Every move is written into a journal before the first is done, and the journal is on disk before that too:
+//! it is the mark that makes a staging directory precious. The target of each move does not exist before it,
+//! so going through the journal backwards, and moving back what is at its target and no longer at its source,
+//! undoes any part of it that was done, however often that is tried. The metadata of the root and of other
+//! directories that stay is in the journal too.
 
 use std::io;
 
@@ -85,52 +85,16 @@ impl Stage {
         self.root.sync_filesystem().context("sync", &self.volume)
     }
 
-    /// Puts everything back that [`Stage::swap`] has changed, and removes the mark. It can be repeated until it
-    /// succeeds.
+    /// Puts everything back that [`Stage::swap`] has changed, and removes the mark. It can be repeated until
+    /// it succeeds.
     pub(super) fn undo(&self) -> Result<()> {
-        let read = || -> io::Result<Vec<u8>> {
-            let file = StoreFile::new(self.staging.file(SWAPPING)?);
-            let mut text = vec![0; usize::try_from(file.stat()?.size).map_err(io::Error::other)?];
-            file.read_at(&mut text, 0)?;
-            Ok(text)
-        };
-        let text = read().context("read the mark of the swap in", &self.volume)?;
-        let plan = journal::decode(&text).ok_or_else(|| Error::Volume {
-            action: "put back the former content of",
-            volume: Shown::from(&self.volume),
-            reason: format!(
-                "its journal {}/swapping is malformed: the former content is in `old` beside it, put it back by hand",
-                Shown::from(&self.name)
-            ),
-        })?;
+        let plan = self.journal()?;
         let mut moves = Moves::new(&self.root, &self.volume)?;
         for path in plan.here.iter().rev() {
             moves.take_back(&self.inside(NEW, path), path)?;
         }
-        let (mut in_the_way, mut others, mut metadata) = (None, 0, Ok(()));
-        for path in plan.away.iter().rev() {
-            let old = self.inside(OLD, path);
-            moves.take_back(path, &old)?;
-            if moves.is_there(&old)? {
-                others += u64::from(in_the_way.is_some());
-                in_the_way = Some((path, old));
-            }
-        }
-        if let Some((path, old)) = in_the_way {
-            let more = match others {
-                0 => String::new(),
-                others => format!(", and so for {others} more that are still in `old`"),
-            };
-            return Err(Error::Volume {
-                action: "put back",
-                volume: Shown::from(&join(&self.volume, path)),
-                reason: format!(
-                    "something was made there in the meantime, so its former content is still {}: move one of them \
-                     away{more}, and stop what writes there",
-                    Shown::from(&join(&self.volume, &old))
-                ),
-            });
-        }
+        self.take_back(&plan.away, &mut moves)?;
+        let mut metadata = Ok(());
         for exchanged in plan.exchanged.iter().rev() {
             let full = join(&self.volume, &exchanged.path);
             let handle = moves.directory(&exchanged.path)?;
@@ -150,6 +114,53 @@ impl Stage {
         self.root.sync_filesystem().context("sync", &self.volume)?;
         self.remove_mark()?;
         metadata
+    }
+
+    /// What the mark says of the swap.
+    fn journal(&self) -> Result<Plan> {
+        let read = || -> io::Result<Vec<u8>> {
+            let file = StoreFile::new(self.staging.file(SWAPPING)?);
+            let mut text = vec![0; usize::try_from(file.stat()?.size).map_err(io::Error::other)?];
+            file.read_at(&mut text, 0)?;
+            Ok(text)
+        };
+        let text = read().context("read the mark of the swap in", &self.volume)?;
+        journal::decode(&text).ok_or_else(|| Error::Volume {
+            action: "put back the former content of",
+            volume: Shown::from(&self.volume),
+            reason: format!(
+                "its journal {}/swapping is malformed: the former content is in `old` beside it, put it back \
+                 by hand",
+                Shown::from(&self.name)
+            ),
+        })
+    }
+
+    /// Moves back what is in `old`. What cannot be, because something was made in its place, is named.
+    fn take_back(&self, away: &[Vec<u8>], moves: &mut Moves) -> Result<()> {
+        let (mut in_the_way, mut others) = (None, 0);
+        for path in away.iter().rev() {
+            let old = self.inside(OLD, path);
+            moves.take_back(path, &old)?;
+            if moves.is_there(&old)? {
+                others += u64::from(in_the_way.is_some());
+                in_the_way = Some((path, old));
+            }
+        }
+        let Some((path, old)) = in_the_way else { return Ok(()) };
+        let more = match others {
+            0 => String::new(),
+            others => format!(", and so for {others} more that are still in `old`"),
+        };
+        Err(Error::Volume {
+            action: "put back",
+            volume: Shown::from(&join(&self.volume, path)),
+            reason: format!(
+                "something was made there in the meantime, so its former content is still {}: move one of \
+                 them away{more}, and stop what writes there",
+                Shown::from(&join(&self.volume, &old))
+            ),
+        })
     }
 
     /// `at` in a part of the staging directory.
@@ -172,8 +183,8 @@ impl Stage {
             .context("remove the mark of the swap in", &self.volume)
     }
 
-    /// Deletes the staging directory, the marker last, and puts the root's time to `mtime`. A mark that the volume
-    /// was cleared stays with `keep_cleared`, and the directory with it.
+    /// Deletes the staging directory, the marker last, and puts the root's time to `mtime`. A mark that the
+    /// volume was cleared stays with `keep_cleared`, and the directory with it.
     pub(super) fn remove(&self, mtime: crate::time::Time, keep_cleared: bool) -> Result<()> {
         let delete = || -> io::Result<()> {
             if self.staging.find(SWAPPING)?.is_some() {
@@ -194,7 +205,7 @@ impl Stage {
     }
 }
 
-/// Tells that a swap failed, and whether everything is as it was.
+/// The error for a swap that failed because of `error`: it says whether everything is as it was.
 pub(super) fn after_undo(error: Error, undo: Result<()>, volume: &[u8]) -> Error {
     match undo {
         Ok(()) => error,
@@ -202,8 +213,8 @@ pub(super) fn after_undo(error: Error, undo: Result<()>, volume: &[u8]) -> Error
             what: Box::new(error),
             undo: Box::new(undo),
             state: format!(
-                "the former content of {} is in its staging directory: run `snapshotter restore` again, which puts it \
-                 back first",
+                "the former content of {} is in its staging directory: run `snapshotter restore` again, \
+                 which puts it back first",
                 Shown::from(volume)
             ),
         },

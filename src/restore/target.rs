@@ -44,8 +44,8 @@ pub(super) struct FileTarget {
     pub(super) path: Vec<u8>,
     pub(super) parent: Handle,
     pub(super) name: Vec<u8>,
-    /// What is there now, open to be locked. It is usually a mount and must be overwritten; below another directory it may
-    /// be replaced, and this is `None`.
+    /// What is there now, open to be locked. It is usually a mount and must be overwritten; below another
+    /// directory it may be replaced, and this is `None`.
     pub(super) former: Option<Handle>,
 }
 
@@ -98,8 +98,8 @@ impl DirTarget {
         Ok(())
     }
 
-    /// Makes the staging directory, or takes over the one that marks the volume as cleared. `taken` are the names
-    /// that the snapshot has at the volume's root.
+    /// Makes the staging directory, or takes over the one that marks the volume as cleared. `taken` are the
+    /// names that the snapshot has at the volume's root.
     pub(super) fn make_stage(&self, taken: &[Vec<u8>], spare: &Spare) -> Result<Stage> {
         let index = match self.cleared {
             Some(index) => index,
@@ -129,7 +129,8 @@ impl DirTarget {
     }
 
     fn make_staging(&self, taken: &[Vec<u8>], spare: &Spare) -> Result<usize> {
-        // Changes nothing, and tells whether the root's metadata may be set: after the swap it would be too late.
+        // Changes nothing, and shows whether the root's metadata may be set: after the swap it would be too
+        // late.
         self.root.set_mtime(self.mtime).map_err(|source| self.refused(source))?;
         for (index, name) in staging::names().enumerate() {
             if taken.contains(&name) {
@@ -223,8 +224,8 @@ pub(super) fn check_space(needs: &[SpaceNeed], into: bool) -> Result<()> {
     Ok(())
 }
 
-/// The paths of the snapshot's other volumes that lie inside the one at `path`, relative to it. Those that are not
-/// restored now are no content of this one either.
+/// The paths of the snapshot's other volumes that lie inside the one at `path`, relative to it. Those that
+/// are not restored now are no content of this one either.
 pub(super) fn nested_in(path: &str, snapshot: &Snapshot) -> Vec<Vec<u8>> {
     let inside = |other: &SnapshotVolume| {
         other.path.strip_prefix(path)?.strip_prefix('/').map(|rest| rest.as_bytes().to_vec())

@@ -23,8 +23,8 @@ pub(super) struct Wanted {
     pub(super) kind: VolumeType,
 }
 
-/// The configured volumes as the snapshot has them; without any, all that it has. With the option `path`, the one volume
-/// that it lies in, and the path inside that.
+/// The configured volumes as the snapshot has them; without any, all that it has. With the option `path`, the
+/// one volume that it lies in, and the path inside that.
 pub(super) fn want(
     config: &Config,
     options: &RestoreOptions,

@@ -1,5 +1,5 @@
-//! Whatever order the workers come in, the outcome is one: batches of three files, four workers, and each batch is
-//! delayed by chance.
+//! Whatever order the workers come in, the outcome is one: batches of three files, four workers, and each
+//! batch is delayed by chance.
 
 use std::collections::BTreeMap;
 use std::fs;
