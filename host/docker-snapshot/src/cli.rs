@@ -1,11 +1,12 @@
-//! The command line: what can be asked for, and who answers. A command is a file: its arguments, its call of the
-//! engine, and how its result is shown.
+//! The command line: what can be asked for, and who answers. A command is a file: its arguments, its call of
+//! the engine, and how its result is shown.
 
 mod connection;
 mod install;
 mod metadata;
 pub(crate) mod output;
 mod plugin;
+mod recover;
 mod size;
 mod table;
 mod volumes;
@@ -43,6 +44,8 @@ enum Command {
     /// Show where containers keep data: volumes and other mounts, who uses them, and what is in danger
     #[command(after_help = volumes::EXAMPLE)]
     Volumes(volumes::Volumes),
+    /// Start again what runs that were killed have left stopped
+    Recover,
     /// Make `docker snapshot` work: copy this program into docker's directory of plugins
     Install,
     /// What the docker CLI asks each plugin
@@ -62,6 +65,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     };
     match command {
         Command::Volumes(volumes) => volumes.run(&flags.connection, flags.json),
+        Command::Recover => recover::run(&flags.connection, flags.json),
         Command::Install => install::run(&flags.connection, flags.json),
         Command::Metadata => metadata::print(),
     }?;

@@ -1,8 +1,9 @@
-//! The engine's API: the few calls that are needed, in types of our own. By hand on hyper and not through a library of
-//! bindings: docs/design.md says why.
+//! The engine's API: the few calls that are needed, in types of our own. By hand on hyper and not through a
+//! library of bindings: docs/design.md says why.
 
 mod client;
 pub mod container;
+mod containers;
 mod engine;
 mod nullable;
 mod query;

@@ -1,7 +1,7 @@
-//! What there is to take snapshots of: every place where a container keeps data, who uses it, and what is in danger
-//! there. Names and memberships are those of what runs, read from labels and mounts, never from compose files.
+//! What there is to take snapshots of: every place where a container keeps data, who uses it, and what is in
+//! danger there. Names and memberships are those of what runs, read from labels and mounts, never from
+//! compose files.
 
-pub mod compose;
 mod danger;
 mod database;
 mod judge;
@@ -28,8 +28,8 @@ pub async fn discover(engine: &Engine, measure: bool) -> Result<Vec<Storage>> {
     Ok(inventory(&volumes, &containers, &sizes))
 }
 
-/// Puts together what the engine said. A volume that was made after the volumes were listed is known by its mount
-/// alone, and is in the next listing.
+/// Puts together what the engine said. A volume that was made after the volumes were listed is known by its
+/// mount alone, and is in the next listing.
 fn inventory(volumes: &[Volume], containers: &[Container], sizes: &BTreeMap<String, u64>) -> Vec<Storage> {
     let mut all: BTreeMap<(StorageKey, String), Storage> = volumes
         .iter()

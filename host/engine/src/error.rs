@@ -1,8 +1,10 @@
-//! What can fail, one variant for each operation, and what a user can do about it. A message is lowercase and never
-//! repeats its source; [`Error::advice`] comes after both.
+//! What can fail, one variant for each operation, and what a user can do about it. A message is lowercase and
+//! never repeats its source; [`Error::advice`] comes after both.
 
 use std::io;
 use std::path::PathBuf;
+
+use crate::obstacle::Obstacle;
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -98,6 +100,70 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
+    /// There is no place for leases.
+    #[error("cannot keep a list of stopped containers: neither HOME nor XDG_STATE_HOME says where")]
+    NoState,
+    /// Leases cannot be kept.
+    #[error("cannot keep a list of stopped containers in {}", directory.display())]
+    State {
+        /// Where they are kept.
+        directory: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A lease cannot be read.
+    #[error("cannot read which containers must run again, in {}", path.display())]
+    Lease {
+        /// The lease.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A container is at rest already.
+    #[error("cannot stop {container}: {}", match holder {
+        Some(holder) => format!("it is held by {holder}"),
+        None => "a run that was killed has left it stopped".to_owned(),
+    })]
+    Leased {
+        /// Its name.
+        container: String,
+        /// The live process that holds it.
+        holder: Option<String>,
+    },
+    /// A container must not be brought to rest.
+    #[error("cannot stop {container}: {obstacle}")]
+    Obstacle {
+        /// Its name.
+        container: String,
+        /// Why.
+        obstacle: Obstacle,
+    },
+    /// A container was removed while it was stopped.
+    #[error("cannot stop {container}: it was removed meanwhile")]
+    Gone {
+        /// Its name.
+        container: String,
+    },
+    /// A container that was stopped runs.
+    #[error("cannot stop {container}: it runs again")]
+    RunsAgain {
+        /// Its name.
+        container: String,
+    },
+    /// A container that was asked to stop, and is not killed when it takes its time, still runs.
+    #[error("cannot start {container}: it was asked to stop, and has not ended yet")]
+    StillStopping {
+        /// Its name.
+        container: String,
+    },
+    /// Containers that ran do not run.
+    #[error("cannot start {} again", containers.join(", "))]
+    StaysStopped {
+        /// Their names.
+        containers: Vec<String>,
+        /// Why the first of them does not.
+        source: Box<Error>,
+    },
 }
 
 impl Error {
@@ -119,7 +185,21 @@ impl Error {
             Error::Connect { advice, .. } => return Some(advice.clone()),
             Error::Version { .. } => "use an engine and a docker-snapshot of about the same age",
             Error::Broken { .. } => "see whether the engine still runs, and try again",
-            Error::Answer { .. } | Error::Refused { .. } => return None,
+            Error::NoState => "name a directory with DOCKER_SNAPSHOT_STATE_DIR",
+            Error::State { .. } => {
+                "nothing is stopped without it: make room there, or name another directory with \
+                 DOCKER_SNAPSHOT_STATE_DIR"
+            }
+            Error::Lease { .. } => "start what it names by hand, and remove it",
+            Error::Leased { holder: Some(_), .. } => "wait until that has ended",
+            Error::Leased { holder: None, .. } => "`docker snapshot recover` starts it again",
+            Error::Obstacle { obstacle, .. } => obstacle.advice(),
+            Error::RunsAgain { .. } => {
+                "see who starts it, such as an updater, and keep that from it meanwhile"
+            }
+            Error::StillStopping { .. } => "`docker snapshot recover` starts it when it has ended",
+            Error::StaysStopped { .. } => "mend that, and `docker snapshot recover` starts them",
+            Error::Answer { .. } | Error::Refused { .. } | Error::Gone { .. } => return None,
         };
         Some(advice.to_owned())
     }

@@ -1,13 +1,18 @@
-//! Drives a Docker Engine: everything that `docker snapshot` must know of engines, containers and volumes, and
-//! nothing of archives and stores.
+//! Drives a Docker Engine: everything that `docker snapshot` must know of engines, containers and volumes,
+//! and nothing of archives and stores.
 //!
-//! [`connect`] finds the engine that the docker CLI would use, [`api`] speaks to it, [`discover`] says what there is.
+//! [`connect`] finds the engine that the docker CLI would use, [`api`] speaks to it, [`discover`] says what
+//! there is, [`hold`] brings containers to rest and lets them go on, [`lease`] remembers which.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
 pub mod api;
+pub mod compose;
 pub mod connect;
 pub mod discover;
 pub mod error;
+pub mod hold;
+pub mod lease;
+pub mod obstacle;
 pub mod places;
 
 pub use error::{Error, Result};

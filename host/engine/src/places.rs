@@ -1,5 +1,5 @@
-//! Where the docker CLI keeps its configuration. All that docker itself reads from there is read from the same place,
-//! so that `docker snapshot` and `docker` never speak to two engines.
+//! Where the docker CLI keeps its configuration. All that docker itself reads from there is read from the
+//! same place, so that `docker snapshot` and `docker` never speak to two engines.
 
 use std::env;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! What the docker CLI wants to know of a plugin: <https://github.com/docker/cli/blob/master/cli-plugins/metadata>.
+//! What the docker CLI wants to know of a plugin:
+//! <https://github.com/docker/cli/blob/master/cli-plugins/metadata>.
 
 use serde::Serialize;
 

@@ -1,5 +1,5 @@
-//! What is written where: results to stdout, all else to stderr, each line in one write so that lines of several
-//! programs never mix.
+//! What is written where: results to stdout, all else to stderr, each line in one write so that lines of
+//! several programs never mix.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -41,11 +41,30 @@ pub(crate) fn help(help: &StyledStr) {
 
 /// The whole of an error, on one line: each message, then its cause, and what to do at the end.
 pub(crate) fn message(error: &anyhow::Error) -> String {
-    let advice = error.chain().find_map(|link| link.downcast_ref::<Error>().and_then(Error::advice));
-    error.chain().map(ToString::to_string).chain(advice).collect::<Vec<_>>().join(": ")
+    match error.downcast_ref::<Error>() {
+        Some(error) => whole(error),
+        None => chain(error.as_ref()),
+    }
 }
 
-/// `text` with every control character escaped: names come from outside, and a terminal obeys what it is sent.
+/// The same of an error of the engine.
+pub(crate) fn whole(error: &Error) -> String {
+    std::iter::once(chain(error)).chain(error.advice()).collect::<Vec<_>>().join(": ")
+}
+
+/// Each message of an error and its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let messages = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    messages.collect::<Vec<_>>().join(": ")
+}
+
+/// A failure of which all has been said.
+#[derive(Debug, thiserror::Error)]
+#[error("failed")]
+pub(crate) struct Told;
+
+/// `text` with every control character escaped: names come from outside, and a terminal obeys what it is
+/// sent.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,5 +1,6 @@
-//! How the docker CLI starts its plugins. For `docker --context c snapshot volumes` it runs `docker-snapshot --context
-//! c snapshot volumes`: with all that it was given, the name of the plugin too. Started by hand there is no such name.
+//! How the docker CLI starts its plugins. For `docker --context c snapshot volumes` it runs `docker-snapshot
+//! --context c snapshot volumes`: with all that it was given, the name of the plugin too. Started by hand
+//! there is no such name.
 
 use std::ffi::OsString;
 

@@ -41,7 +41,8 @@ impl Volumes {
             storages.retain(|storage| storage.project.as_ref() == Some(project));
             anyhow::ensure!(
                 !storages.is_empty(),
-                "cannot list the project {project}: no volume and no mount belongs to it: see `docker compose ls --all`"
+                "cannot list the project {project}: no volume and no mount belongs to it: see `docker compose \
+                 ls --all`"
             );
         }
         if json {

@@ -1,10 +1,9 @@
 //! Ways to a real engine.
 
 use std::env;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 
-use crate::run::{program, success};
+use crate::run::{program, script, success};
 use crate::sandbox::{Sandbox, docker};
 
 #[test]
@@ -35,15 +34,15 @@ fn ssh_leads_to_an_engine_over_one_connection() {
     let home = tempfile::tempdir().unwrap();
     // What sshd does: a shell gets the command.
     let ssh = "#!/bin/sh\necho x >>\"$HOME/count\"\nfor command; do :; done\nexec sh -c \"$command\"\n";
-    fs::write(home.path().join("ssh"), ssh).unwrap();
-    fs::set_permissions(home.path().join("ssh"), Permissions::from_mode(0o755)).unwrap();
+    script(&home.path().join("ssh"), ssh);
     let path = env::join_paths(
         std::iter::once(home.path().to_owned()).chain(env::split_paths(&env::var_os("PATH").unwrap())),
     );
     let mut program = program(home.path());
     program.args(["--host", "ssh://me@engine", "volumes", "--json"]).env("PATH", path.unwrap());
     assert!(success(&program.output().unwrap()).contains(&name));
-    // Containers are asked about several at a time, and each of these questions goes over a connection that is there.
+    // Containers are asked about several at a time, and each of these questions goes over a connection that
+    // is there.
     let connections = fs::read_to_string(home.path().join("count")).unwrap().lines().count();
     assert!(connections <= 8, "{connections}");
 }

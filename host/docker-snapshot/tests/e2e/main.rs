@@ -8,4 +8,5 @@ mod sandbox;
 mod run;
 
 mod connection;
+mod recover;
 mod volumes;

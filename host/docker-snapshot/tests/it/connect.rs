@@ -5,14 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::Arc;
 
 use assert_cmd::cargo::cargo_bin;
 use tempfile::TempDir;
 
 use crate::fake::{self, Answers};
-use crate::run::{failure, of, program, success};
+use crate::run::{failure, of, program, script, success};
 
 fn home() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -92,7 +92,9 @@ fn a_socket_that_may_not_be_used_names_the_group() {
     fs::set_permissions(&socket, Permissions::from_mode(0o660)).unwrap();
     // The directory that cargo builds in may be closed to others.
     let copy = home.path().join("docker-snapshot");
-    fs::copy(cargo_bin!("docker-snapshot"), &copy).unwrap();
+    // A child's copy, since a file that this process has written can be open in another test's child, and
+    // busy.
+    assert!(Command::new("cp").arg(cargo_bin!("docker-snapshot")).arg(&copy).status().unwrap().success());
     let mut program = of(&copy, home.path());
     program.args(["volumes", "--host", &format!("unix://{}", socket.display())]).uid(65534).gid(65534);
     let said = failure(&program.output().unwrap());
@@ -122,10 +124,9 @@ fn ssh_that_fails_or_is_missing_is_the_reason() {
     without.args(["volumes", "--host", "ssh://me@host"]).env("PATH", "/nowhere");
     let said = failure(&without.output().unwrap());
     assert!(said.contains("ssh://me@host: there is no program `ssh`"), "{said}");
-    let ssh = home.path().join("ssh");
-    fs::write(&ssh, "#!/bin/sh\necho \"$*\" >>\"$HOME/asked\"\necho 'me@host: Permission denied (publickey).' >&2\nexit 255\n")
-        .unwrap();
-    fs::set_permissions(&ssh, Permissions::from_mode(0o755)).unwrap();
+    let ssh = "#!/bin/sh\necho \"$*\" >>\"$HOME/asked\"\n\
+        echo 'me@host: Permission denied (publickey).' >&2\nexit 255\n";
+    script(&home.path().join("ssh"), ssh);
     let mut program = program(home.path());
     program
         .args(["volumes", "--host", "ssh://me@host:99"])

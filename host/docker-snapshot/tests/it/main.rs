@@ -1,9 +1,10 @@
-//! The program as the docker CLI and its users start it. Where an engine is needed it is one of a few lines that
-//! says what a test wants it to say.
+//! The program as the docker CLI and its users start it. Where an engine is needed it is one of a few lines
+//! that says what a test wants it to say.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has said what it has to say")]
 
 mod connect;
 mod fake;
 mod plugin;
+mod recover;
 mod run;
 mod tls;

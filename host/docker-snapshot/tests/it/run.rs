@@ -34,3 +34,10 @@ pub(crate) fn success(output: &Output) -> String {
     assert!(stderr.is_empty(), "{stderr}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
+
+/// Makes a program of `text`. Another process writes it: while this one has it open, a test beside this one
+/// may start something that inherits the handle, and what is open for writing cannot be run.
+pub(crate) fn script(path: &Path, text: &str) {
+    let write = ["-c", r#"printf %s "$1" >"$0" && chmod 755 "$0""#];
+    assert!(Command::new("/bin/sh").args(write).arg(path).arg(text).status().unwrap().success());
+}

@@ -1,17 +1,18 @@
-//! Requests and answers. Connections are kept and used again, since one through ssh takes a second to make. An answer
-//! may take as long as its [`Call`] says: a container may need minutes to stop, and whoever gives up earlier than the
-//! engine does not know what happened.
+//! Requests and answers. Connections are kept and used again, since one through ssh takes a second to make.
+//! An answer may take as long as its [`Call`] says: a container may need minutes to stop, and whoever gives
+//! up earlier than the engine does not know what happened.
 
 use std::io::{self, ErrorKind};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -23,6 +24,8 @@ use crate::error::{Error, Result};
 
 /// How long an engine may take to look something up. It can be busy with other things.
 const LOOKUP: Duration = Duration::from_mins(2);
+/// How many connections are kept.
+const KEPT: usize = 8;
 /// More than any engine says at once.
 const ANSWER: usize = 256 << 20;
 
@@ -47,6 +50,18 @@ impl Call {
             body: Vec::new(),
             limit: Some(LOOKUP),
         }
+    }
+
+    /// An order.
+    pub(crate) fn post(action: impl Into<String>, path: impl Into<String>) -> Self {
+        Call { method: Method::POST, ..Call::get(action, path) }
+    }
+
+    /// With `body` as JSON.
+    pub(crate) fn with(mut self, body: &impl Serialize) -> Result<Self> {
+        self.body = serde_json::to_vec(body)
+            .map_err(|source| Error::Answer { action: self.action.clone(), source })?;
+        Ok(self)
     }
 
     /// The answer must begin and end within `limit`.
@@ -157,24 +172,26 @@ impl Client {
                 io::Error::other(error)
             })
         })?;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((sender, said));
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT {
+            idle.push((sender, said));
+        }
         Ok(Answer { status, body: body.to_bytes() })
     }
 
-    /// Sends over a connection that is there, or a new one. What was not sent because the engine had closed a connection
-    /// meanwhile is sent again; what may have been sent is not.
-    async fn send(&self, call: &Call) -> Result<(Sender, Said, Response<hyper::body::Incoming>)> {
-        let mut request = call.request(&self.prefix, &self.host)?;
-        while let Some((mut sender, said)) = self.reusable() {
-            if sender.ready().await.is_err() {
-                continue;
-            }
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((sender, said, response)),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(call.broken(io::Error::other(error.into_error()))),
-                },
+    /// A question goes over a connection that is there, where one is, and when that fails over another: the
+    /// engine, or a proxy in front of it, may just have closed it. An order goes over a new one, since it
+    /// must not be given twice: the second answer to a stop would say that the container had stopped by
+    /// itself.
+    async fn send(&self, call: &Call) -> Result<(Sender, Said, Response<Incoming>)> {
+        let request = call.request(&self.prefix, &self.host)?;
+        while call.method == Method::GET
+            && let Some((mut sender, said)) = self.reusable()
+        {
+            if sender.ready().await.is_ok()
+                && let Ok(response) = sender.send_request(request.clone()).await
+            {
+                return Ok((sender, said, response));
             }
         }
         let (mut sender, said) = self.open().await.map_err(|error| call.broken(error))?;

@@ -1,18 +1,14 @@
-//! Containers: what an engine knows of one, and what can be asked of it.
+//! What an engine knows of a container.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::api::client::Call;
-use crate::api::engine::Engine;
 use crate::api::nullable::or_default;
-use crate::api::query::encode;
-use crate::error::{Error, Result};
 
-/// How many containers are asked about at a time: one after the other is slow through ssh.
-const AT_ONCE: usize = 8;
+/// What an engine gives a container to stop that has no time of its own.
+const STOP_DEFAULT: Duration = Duration::from_secs(10);
 
 /// A container, as it is at the moment.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,6 +27,9 @@ pub struct Container {
     /// What is mounted into it; `--tmpfs` stands in [`HostConfig::tmpfs`].
     #[serde(default, deserialize_with = "or_default")]
     pub mounts: Vec<Mount>,
+    /// How it is reached.
+    #[serde(default, deserialize_with = "or_default")]
+    pub network_settings: NetworkSettings,
 }
 
 /// What a container is doing.
@@ -115,6 +114,9 @@ pub struct Config {
     /// The ports that its image declares, such as `5432/tcp`.
     #[serde(default, deserialize_with = "or_default")]
     pub exposed_ports: BTreeMap<String, serde_json::Value>,
+    /// Its own name for itself.
+    #[serde(default)]
+    pub hostname: String,
     /// Seconds to wait after the stop signal, where it was given; negative for ever.
     #[serde(default)]
     pub stop_timeout: Option<i64>,
@@ -148,6 +150,39 @@ pub struct HostConfig {
     /// `--tmpfs`: where, and with which options.
     #[serde(default, deserialize_with = "or_default")]
     pub tmpfs: BTreeMap<String, String>,
+    /// Its ports that are ports of the engine's machine.
+    #[serde(default, deserialize_with = "or_default")]
+    pub port_bindings: BTreeMap<String, Option<Vec<PortBinding>>>,
+}
+
+/// A port of the engine's machine.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct PortBinding {
+    /// Its number, or nothing for one that the engine chooses.
+    #[serde(default)]
+    pub host_port: String,
+}
+
+/// How a container is reached.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NetworkSettings {
+    /// The networks that it is in.
+    #[serde(default, deserialize_with = "or_default")]
+    pub networks: BTreeMap<String, Network>,
+}
+
+/// A container's place in a network.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Network {
+    /// Other names that it has there.
+    #[serde(default, deserialize_with = "or_default")]
+    pub aliases: Vec<String>,
+    /// Its address there.
+    #[serde(rename = "IPAddress", default)]
+    pub address: String,
 }
 
 /// When the engine starts a container again by itself.
@@ -200,47 +235,17 @@ impl Container {
         self.slashed_name.trim_start_matches('/')
     }
 
+    /// How long the engine waits for it to stop before it kills it; `None` for as long as it takes.
+    pub fn stop_patience(&self) -> Option<Duration> {
+        match self.config.stop_timeout {
+            None => Some(STOP_DEFAULT),
+            Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+        }
+    }
+
     /// The value of a label.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.config.labels.get(name).map(String::as_str)
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Listed {
-    id: String,
-}
-
-impl Engine {
-    /// Every container, whatever it is doing. One that is removed meanwhile is left out.
-    ///
-    /// # Errors
-    /// When the engine does not say.
-    pub async fn containers(&self) -> Result<Vec<Container>> {
-        let all: Vec<Listed> =
-            self.client.ask(&Call::get("list containers", "/containers/json?all=1")).await?;
-        let containers = stream::iter(all).map(|listed| async move { self.container(&listed.id).await });
-        let containers: Vec<_> = containers.buffered(AT_ONCE).try_collect().await?;
-        Ok(containers.into_iter().flatten().collect())
-    }
-
-    /// The container with this id or name, or `None` where there is none.
-    ///
-    /// # Errors
-    /// When the engine does not say.
-    pub async fn container(&self, id: &str) -> Result<Option<Container>> {
-        let call =
-            Call::get(format!("inspect the container {id}"), format!("/containers/{}/json", encode(id)));
-        there(self.client.ask(&call).await)
-    }
-}
-
-/// `None` for what is not there.
-pub(crate) fn there<T>(result: Result<T>) -> Result<Option<T>, Error> {
-    match result {
-        Err(error) if error.is_not_there() => Ok(None),
-        other => other.map(Some),
     }
 }
 

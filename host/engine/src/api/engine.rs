@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::api::client::{Call, Client};
 use crate::api::version::{About, ApiVersion};
 use crate::connect::endpoint::Endpoint;
@@ -15,6 +17,7 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 /// An engine that has answered.
 #[derive(Debug)]
 pub struct Engine {
+    address: Endpoint,
     /// What the calls of the files beside this one go through.
     pub(super) client: Client,
     about: About,
@@ -32,7 +35,25 @@ impl Engine {
         let answer = asked.map_err(|error| explained(error, found))?;
         let about: About = answer.json("ask the engine for its version")?;
         client.speak(about.agree(ApiVersion::pinned())?);
-        Ok(Engine { client, about })
+        Ok(Engine { address: found.endpoint.clone(), client, about })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &Endpoint {
+        &self.address
+    }
+
+    /// The name that the engine gave itself, once and for all. Podman makes up another one each time: it has
+    /// none.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn id(&self) -> Result<Option<String>> {
+        if self.about.is_podman() {
+            return Ok(None);
+        }
+        let info: Info = self.client.ask(&Call::get("ask the engine for its name", "/info")).await?;
+        Ok(Some(info.id).filter(|id| !id.is_empty()))
     }
 
     /// What the engine says of itself.
@@ -41,38 +62,45 @@ impl Engine {
     }
 }
 
+#[derive(Debug, Deserialize)]
+struct Info {
+    #[serde(rename = "ID", default)]
+    id: String,
+}
+
 /// `error` as one that says what the user can do about the engine that was found.
 fn explained(error: Error, found: &Found) -> Error {
     let endpoint = found.endpoint.to_string();
-    let origin = &found.origin;
     let plain = matches!(found.endpoint, Endpoint::Tcp { tls: None, .. });
     let (source, advice) = match error {
         Error::Broken { source, .. } => {
-            let advice = match (&found.endpoint, source.kind()) {
-                (Endpoint::Unix(path), ErrorKind::PermissionDenied) => format!(
-                    "run it with sudo, or let your user into the group of {} (sudo usermod -aG docker $USER, and log \
-                     in again)",
-                    path.display()
-                ),
-                (Endpoint::Unix(_), _) => format!(
-                    "start the engine (sudo systemctl start docker), or name another one: this address comes from \
-                     {origin}"
-                ),
-                (Endpoint::Ssh { .. }, _) => format!(
-                    "see whether `ssh` reaches that host without a question, and docker runs there: this address \
-                     comes from {origin}"
-                ),
-                (Endpoint::Tcp { .. }, _) => format!(
-                    "see whether the host is up and its engine listens on that port: this address comes from {origin}"
-                ),
-            };
-            (source, advice)
+            let kind = source.kind();
+            (source, way_out(found, kind))
         }
         Error::Refused { message, .. } if plain && message.contains("HTTPS") => (
             std::io::Error::other("it speaks TLS"),
-            "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the directory with ca.pem, cert.pem and key.pem".to_owned(),
+            "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the directory of the certificates".to_owned(),
         ),
         other => return other,
     };
     Error::Connect { endpoint, advice, source }
+}
+
+/// What to do where nothing answers.
+fn way_out(found: &Found, problem: ErrorKind) -> String {
+    let advice = match (&found.endpoint, problem) {
+        (Endpoint::Unix(path), ErrorKind::PermissionDenied) => {
+            return format!(
+                "run it with sudo, or let your user into the group of {} (sudo usermod -aG docker $USER, and \
+                 log in again)",
+                path.display()
+            );
+        }
+        (Endpoint::Unix(_), _) => "start the engine (sudo systemctl start docker), or name another one",
+        (Endpoint::Ssh { .. }, _) => {
+            "see whether `ssh` reaches that host without a question, and docker runs there"
+        }
+        (Endpoint::Tcp { .. }, _) => "see whether the host is up and its engine listens on that port",
+    };
+    format!("{advice}: this address comes from {}", found.origin)
 }

@@ -1,5 +1,5 @@
-//! Which version of the API is spoken. `GET /version` without a version is answered by every engine; all other calls
-//! then carry the newest version that both sides know.
+//! Which version of the API is spoken. `GET /version` without a version is answered by every engine; all
+//! other calls then carry the newest version that both sides know.
 
 use std::env;
 use std::fmt;
@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 
 /// The oldest version that has all that is used here: Docker 19.03, Podman 3.
 const OLDEST: ApiVersion = ApiVersion(1, 40);
-/// The newest version whose answers have the form that is read here; 1.52 begins to leave sizes of volumes out.
+/// The newest version whose answers have the form that is read here; 1.52 begins to leave sizes of volumes
+/// out.
 const NEWEST: ApiVersion = ApiVersion(1, 51);
 
 /// A version of the API, such as 1.41.

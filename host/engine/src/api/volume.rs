@@ -64,8 +64,8 @@ impl Engine {
         Ok(listed.volumes)
     }
 
-    /// How many bytes are in each volume, as far as the engine knows: for drivers other than `local` it does not. It
-    /// goes through all of them, however long that takes.
+    /// How many bytes are in each volume, as far as the engine knows: for drivers other than `local` it does
+    /// not. It goes through all of them, however long that takes.
     ///
     /// # Errors
     /// When the engine does not say.

@@ -1,4 +1,5 @@
-//! Docker's contexts: named engines that `docker context create` keeps in files. Their layout is docker's own:
+//! Docker's contexts: named engines that `docker context create` keeps in files. Their layout is docker's
+//! own:
 //! `contexts/meta/<sha256 of the name>/meta.json` and, with TLS, `contexts/tls/<the same>/docker/*.pem`.
 
 use std::fs;
@@ -44,7 +45,8 @@ struct Docker {
 /// The context that `config.json` in docker's directory says is the current one.
 ///
 /// # Errors
-/// When the file is there and cannot be read: to take the usual socket then could be another engine than docker's.
+/// When the file is there and cannot be read: to take the usual socket then could be another engine than
+/// docker's.
 pub fn current(docker: &Path) -> Result<Option<String>> {
     let path = docker.join("config.json");
     let failed = |source| Error::Configuration { path: path.clone(), source };

@@ -44,7 +44,8 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// With the files that docker looks for in `directory`: `ca.pem` is needed to verify, the other two may be missing.
+    /// With the files that docker looks for in `directory`: `ca.pem` is needed to verify, the other two may
+    /// be missing.
     pub fn in_directory(directory: &Path, verify: bool) -> Self {
         let file = |name| Some(directory.join(name)).filter(|path: &PathBuf| path.exists());
         let own = file("cert.pem").zip(file("key.pem"));

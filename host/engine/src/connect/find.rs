@@ -1,5 +1,6 @@
-//! Which engine is meant. The order is the docker CLI's: `--host`, `--context`, `DOCKER_HOST`, `DOCKER_CONTEXT`, the
-//! current context, and then the usual sockets, of which docker itself looks at the first one only.
+//! Which engine is meant. The order is the docker CLI's: `--host`, `--context`, `DOCKER_HOST`,
+//! `DOCKER_CONTEXT`, the current context, and then the usual sockets, of which docker itself looks at the
+//! first one only.
 
 use std::env;
 use std::ffi::OsString;
@@ -100,8 +101,8 @@ impl Choice {
         Ok(Found { endpoint: context::endpoint(docker, name)?, origin: format!("the context {name}") })
     }
 
-    /// The first socket that is there. One that may not be used is taken all the same: the next could be another engine
-    /// with other volumes, and docker itself would not take it.
+    /// The first socket that is there. One that may not be used is taken all the same: the next could be
+    /// another engine with other volumes, and docker itself would not take it.
     fn usual(&self) -> Result<Found> {
         let socket = self.sockets.iter().find(|path| !matches!(path.try_exists(), Ok(false)));
         let socket = socket.ok_or_else(|| Error::NoEngine {

@@ -1,5 +1,5 @@
-//! An engine behind ssh: `ssh … docker system dial-stdio` joins its input and output to the engine's socket, as the
-//! docker CLI does it. What ssh says is kept, since it is the reason when nothing comes.
+//! An engine behind ssh: `ssh … docker system dial-stdio` joins its input and output to the engine's socket,
+//! as the docker CLI does it. What ssh says is kept, since it is the reason when nothing comes.
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;

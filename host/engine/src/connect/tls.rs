@@ -79,7 +79,8 @@ fn bad(path: &Path, problem: impl Display) -> Error {
     Error::Certificates { path: path.to_owned(), problem: problem.to_string() }
 }
 
-/// Takes any certificate: what `DOCKER_TLS` without `DOCKER_TLS_VERIFY`, and `SkipTLSVerify` in a context, ask for.
+/// Takes any certificate: what `DOCKER_TLS` without `DOCKER_TLS_VERIFY`, and `SkipTLSVerify` in a context,
+/// ask for.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 

@@ -1,5 +1,6 @@
-//! Which containers are databases. It is a guess from three signs: where a mount is, what the image is called, and which
-//! port it declares. A wrong guess costs a warning, so each sign is one that other programs do not have.
+//! Which containers are databases. It is a guess from three signs: where a mount is, what the image is
+//! called, and which port it declares. A wrong guess costs a warning, so each sign is one that other programs
+//! do not have.
 
 use crate::api::container::{Container, Mount};
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::api::container::{Container, Status};
 use crate::api::volume::Volume;
-use crate::discover::compose::{self, Membership};
+use crate::compose::{self, Membership};
 use crate::discover::danger::Danger;
 
 /// The label that engines since 23.0 put on a volume that nobody named.

@@ -1,5 +1,5 @@
-//! A test's own corner of the engine: everything that it makes has the test's prefix and label, and is removed when
-//! the test ends, also by a panic. scripts/host-e2e.sh removes what a killed test left.
+//! A test's own corner of the engine: everything that it makes has the test's prefix and label, and is
+//! removed when the test ends, also by a panic. scripts/host-e2e.sh removes what a killed test left.
 
 #![allow(dead_code, reason = "two test programs use it, each another part")]
 

@@ -1,4 +1,5 @@
-//! What docker compose writes on what it makes. Version 1 and 2 agree on these labels; `depends_on` is version 2's.
+//! What docker compose writes on what it makes. Version 1 and 2 agree on these labels; `depends_on` is
+//! version 2's.
 
 use std::collections::BTreeMap;
 
@@ -50,8 +51,8 @@ pub struct Dependency {
     pub completes: bool,
 }
 
-/// The services that a container with `labels` depends on: `service`, or `service:condition:restart`, with commas
-/// between them.
+/// The services that a container with `labels` depends on: `service`, or `service:condition:restart`, with
+/// commas between them.
 pub fn dependencies(labels: &BTreeMap<String, String>) -> Vec<Dependency> {
     let list = labels.get(DEPENDS_ON).map(String::as_str).unwrap_or_default();
     let parse = |entry: &str| {

@@ -1,0 +1,113 @@
+//! `recover`: starts again what runs that were killed have left stopped.
+
+use serde::Serialize;
+use snapshotter_engine::Error;
+use snapshotter_engine::hold::{Event, Outcome, Recovered, Resumed, recover};
+use snapshotter_engine::lease::State;
+
+use crate::cli::connection::Connection;
+use crate::cli::output;
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    resumed: &'a [Resumed],
+    failed: Vec<Failure>,
+    held: &'a [String],
+    elsewhere: &'a [String],
+    unreadable: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Failure {
+    container: String,
+    reason: String,
+}
+
+/// Recovers, and says what was done.
+///
+/// # Errors
+/// When something may still be stopped that no live process will start.
+pub(crate) fn run(connection: &Connection, json: bool) -> anyhow::Result<()> {
+    let state = State::usual()?;
+    // Where nothing was stopped no engine is needed to say so.
+    let recovered = if state.leases()?.is_empty() {
+        Recovered::default()
+    } else {
+        connection.with_engine(async |engine| Ok(recover(&engine, &state, &tell).await?))?
+    };
+    if json {
+        output::print_json(&report(&recovered))?;
+    } else {
+        show(&recovered)?;
+    }
+    complete(recovered)
+}
+
+fn report(recovered: &Recovered) -> Report<'_> {
+    let failure = |(container, error): &(String, Error)| Failure {
+        container: container.clone(),
+        reason: output::chain(error),
+    };
+    Report {
+        resumed: &recovered.resumed,
+        failed: recovered.failed.iter().map(failure).collect(),
+        held: &recovered.held,
+        elsewhere: &recovered.elsewhere,
+        unreadable: recovered.unreadable.iter().map(|error| output::chain(error)).collect(),
+    }
+}
+
+fn show(recovered: &Recovered) -> anyhow::Result<()> {
+    let mut lines: Vec<_> = recovered
+        .resumed
+        .iter()
+        .map(|Resumed { container, outcome }| match outcome {
+            Outcome::Started => format!("{container}: started"),
+            Outcome::Running => format!("{container}: runs already"),
+            Outcome::Replaced => format!("{container}: made anew meanwhile, and runs"),
+            Outcome::Gone => format!("{container}: removed meanwhile"),
+        })
+        .collect();
+    lines.extend(
+        recovered.held.iter().map(|holder| format!("left alone: what {holder} has stopped, and will start")),
+    );
+    if lines.is_empty() && recovered.is_complete() {
+        lines.push("nothing to recover".to_owned());
+    }
+    lines.iter().try_for_each(|line| output::print_line(output::one_line(line)))
+}
+
+/// An error for what is not settled.
+fn complete(recovered: Recovered) -> anyhow::Result<()> {
+    for error in &recovered.unreadable {
+        output::say(&output::whole(error));
+    }
+    for address in &recovered.elsewhere {
+        output::say(&format!(
+            "cannot start what was stopped in the engine at {address}: this is another engine: choose that \
+             one with --host or --context"
+        ));
+    }
+    if let Some(error) = Recovered::failure(recovered.failed) {
+        return Err(error.into());
+    }
+    if recovered.unreadable.is_empty() && recovered.elsewhere.is_empty() {
+        return Ok(());
+    }
+    Err(output::Told.into())
+}
+
+/// Warns of what happens to a container that is started.
+fn tell(event: &Event<'_>) {
+    match event {
+        Event::Ended(name, code) => {
+            output::say(&format!(
+                "warning: {name} ended as soon as it was started, with exit code {code}: see its logs"
+            ));
+        }
+        Event::Unhealthy(name) => {
+            output::say(&format!("warning: {name} runs, but its healthcheck is not content: see its logs"));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,73 @@
+//! `docker snapshot recover` with a lease that a killed run has left.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::run::{failure, program, success};
+use crate::sandbox::{Sandbox, docker, inspect};
+
+/// The lease of a run that had stopped `name`, in the engine with this id.
+fn lease(state: &Path, engine: &str, name: &str) {
+    let lease = json!({"version": 1, "engine": {"address": "unix:///var/run/docker.sock", "id": engine}, "entries": [{
+        "id": inspect(name, "{{.Id}}"), "name": name, "compose": null, "manner": "stop", "depth": 0,
+        "restart": {"Name": "always", "MaximumRetryCount": 0}, "patience": 10, "asked": 1,
+    }]});
+    fs::write(state.join("lease-1-1.json"), lease.to_string()).unwrap();
+}
+
+fn recover(state: &Path, arguments: &[&str]) -> Output {
+    let mut program = program(state);
+    program.arg("recover").args(arguments).env("DOCKER_SNAPSHOT_STATE_DIR", state).output().unwrap()
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make host-e2e"]
+fn what_a_killed_run_stopped_is_started_and_told() {
+    let sandbox = Sandbox::new();
+    let state = tempfile::tempdir().unwrap();
+    let app = sandbox.run("app", &[]);
+    let engine = docker(&["info", "--format", "{{.ID}}"]);
+    docker(&["stop", &app]);
+    lease(state.path(), &engine, &app);
+    assert_eq!(success(&recover(state.path(), &[])), format!("{app}: started\n"));
+    assert_eq!(inspect(&app, "{{.State.Status}} {{.HostConfig.RestartPolicy.Name}}"), "running always");
+    assert_eq!(success(&recover(state.path(), &[])), "nothing to recover\n");
+
+    lease(state.path(), &engine, &app);
+    let report: Value = serde_json::from_str(&success(&recover(state.path(), &["--json"]))).unwrap();
+    let nothing = json!([]);
+    assert_eq!(report["resumed"], json!([{"container": app, "outcome": "running"}]));
+    for field in ["failed", "held", "elsewhere", "unreadable"] {
+        assert_eq!(report[field], nothing);
+    }
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make host-e2e"]
+fn what_cannot_be_started_fails_with_a_line() {
+    let sandbox = Sandbox::new();
+    let state = tempfile::tempdir().unwrap();
+    let app = sandbox.run("app", &[]);
+    docker(&["stop", &app]);
+    lease(state.path(), "ANOTHER", &app);
+    let said = failure(&recover(state.path(), &[]));
+    assert!(said.contains("this is another engine: choose that one with --host"), "{said}");
+    assert_eq!(inspect(&app, "{{.State.Status}}"), "exited");
+
+    let directory = tempfile::tempdir().unwrap();
+    let bind = format!("type=bind,source={},target=/x", directory.path().display());
+    let needy = sandbox.run("needy", &["--mount", &bind]);
+    docker(&["stop", &needy]);
+    drop(directory);
+    lease(state.path(), &docker(&["info", "--format", "{{.ID}}"]), &needy);
+    let said = failure(&recover(state.path(), &[]));
+    assert!(
+        said.contains(&format!("cannot start {needy} again: ")) && said.contains("bind source path"),
+        "{said}"
+    );
+    assert!(said.contains("mend that, and `docker snapshot recover` starts them"), "{said}");
+    assert!(state.path().join("lease-1-1.json").exists());
+}

@@ -1,0 +1,61 @@
+//! Starts again what runs that were killed have left stopped.
+
+use crate::api::Engine;
+use crate::error::{Error, Result};
+use crate::hold::event::Observer;
+use crate::hold::resume::{self, Resumed};
+use crate::lease::{EngineName, State, Taken};
+
+/// What was found in the leases of a machine.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// What had to run again, and does.
+    pub resumed: Vec<Resumed>,
+    /// What does not, and why. Its lease is kept.
+    pub failed: Vec<(String, Error)>,
+    /// The live processes that hold a lease: what they stopped is theirs to start.
+    pub held: Vec<String>,
+    /// The addresses of other engines that containers are stopped in. Their leases are kept.
+    pub elsewhere: Vec<String>,
+    /// Leases that cannot be read.
+    pub unreadable: Vec<Error>,
+}
+
+impl Recovered {
+    /// Whether something may still be stopped that no live process will start.
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty() && self.elsewhere.is_empty() && self.unreadable.is_empty()
+    }
+
+    /// One error for all that had to run and does not.
+    pub fn failure(failed: Vec<(String, Error)>) -> Option<Error> {
+        resume::failure(failed)
+    }
+}
+
+/// Lets all go on that leases in `state` name and `engine` has, unless their holder lives.
+///
+/// # Errors
+/// When the leases cannot be listed, or the engine does not say which one it is.
+pub async fn recover(engine: &Engine, state: &State, observer: Observer<'_>) -> Result<Recovered> {
+    let mut recovered = Recovered::default();
+    let leases = state.leases()?;
+    if leases.is_empty() {
+        return Ok(recovered);
+    }
+    let this = EngineName { address: engine.address().to_string(), id: engine.id().await? };
+    for name in leases {
+        match state.take(&name) {
+            Ok(Taken::Ours(lease)) if lease.engine().is_same(&this) => {
+                let release = resume::all(engine, lease, observer).await;
+                recovered.resumed.extend(release.resumed);
+                recovered.failed.extend(release.failed);
+            }
+            Ok(Taken::Ours(lease)) => recovered.elsewhere.push(lease.engine().address.clone()),
+            Ok(Taken::Held { holder }) => recovered.held.push(holder),
+            Ok(Taken::Gone) => {}
+            Err(error) => recovered.unreadable.push(error),
+        }
+    }
+    Ok(recovered)
+}

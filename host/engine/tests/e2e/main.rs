@@ -1,0 +1,10 @@
+//! Containers of a real engine, stopped and started again: `make host-e2e` starts these tests, `cargo test`
+//! leaves them out.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has said what it has to say")]
+
+mod driver;
+mod hold;
+mod kills;
+mod obstacles;
+mod recover;
+mod sandbox;
