@@ -5,7 +5,7 @@ use std::path::Path;
 
 use snapshotter::config::{Config, Exclude, Need};
 use snapshotter::report::ListedSnapshot;
-use snapshotter::{RestoreOptions, backup, restore, verify};
+use snapshotter::{Hint, RestoreOptions, backup, restore, verify};
 
 use super::step::Part;
 use super::world::{Behind, Taken, World, strict};
@@ -82,9 +82,11 @@ impl World<'_> {
             }
             Err(error) => {
                 assert!(!into.exists(), "{error}");
-                // What is sound and lies behind damage is only found when it is looked for.
+                // What is sound and follows damage is only found when it is looked for.
                 if is_sound {
-                    assert!(error.to_string().contains("--skip-damaged"), "{} is sound: {error}", taken.id);
+                    let hint = error.hint();
+                    let found_so = matches!(hint, Some(Hint::SkipDamaged | Hint::SkipDamagedToFind));
+                    assert!(found_so, "{} is sound: {error}: {hint:?}", taken.id);
                     self.restore_sound(taken, &into);
                 }
             }
