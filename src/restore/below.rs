@@ -15,8 +15,16 @@ use crate::time::Time;
 pub(super) struct Below {
     path: Vec<u8>,
     base: Handle,
-    /// Directories that were made, in which one, and what time that had.
-    made: Vec<(Handle, Vec<u8>, Time)>,
+    made: Vec<MadeDirectory>,
+}
+
+/// A directory that was made.
+#[derive(Debug)]
+struct MadeDirectory {
+    parent: Handle,
+    name: Vec<u8>,
+    /// The time that the parent had.
+    mtime: Time,
 }
 
 impl Below {
@@ -51,7 +59,7 @@ impl Below {
             match handle.make_directory(name, 0o755) {
                 Ok(()) => {
                     let parent = handle.duplicate().context("open", &full)?;
-                    self.made.push((parent, name.to_vec(), mtime));
+                    self.made.push(MadeDirectory { parent, name: name.to_vec(), mtime });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error).context("create", &full),
@@ -74,7 +82,7 @@ impl Below {
 
     /// Removes the directories that were made and are empty, after a failure.
     pub(super) fn remove_made(&mut self) {
-        for (parent, name, mtime) in self.made.drain(..).rev() {
+        for MadeDirectory { parent, name, mtime } in self.made.drain(..).rev() {
             // One that is not empty is needed.
             if parent.remove_directory(&name).is_ok() {
                 let _ = parent.set_mtime(mtime);

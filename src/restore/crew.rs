@@ -43,6 +43,13 @@ pub(super) struct Left {
     pub(super) path: Vec<u8>,
 }
 
+#[derive(Debug)]
+struct Waiting {
+    left: Left,
+    /// How many batches must have been settled before.
+    settled: u64,
+}
+
 /// All that the threads share.
 #[derive(Debug, Default)]
 struct Shared {
@@ -79,8 +86,7 @@ pub(super) struct Crew<'r> {
     /// How many batches were handed over, and how many of their outcomes were looked at.
     handed: u64,
     settled: u64,
-    /// Directories, each with how many batches must have been settled before.
-    left: VecDeque<(u64, Left)>,
+    waiting: VecDeque<Waiting>,
 }
 
 /// How many workers this machine has use for.
@@ -115,7 +121,7 @@ impl<'r> Crew<'r> {
             spare: Vec::new(),
             handed: 0,
             settled: 0,
-            left: VecDeque::new(),
+            waiting: VecDeque::new(),
         }
     }
 
@@ -149,10 +155,11 @@ impl<'r> Crew<'r> {
 
     /// A directory was left. It is complete once all that was handed over before is done.
     pub(super) fn leave(&mut self, left: Left) -> Result<()> {
-        self.left.push_back((self.handed + u64::from(!self.current.is_empty()), left));
-        if self.left.len() > WAITING {
+        let settled = self.handed + u64::from(!self.current.is_empty());
+        self.waiting.push_back(Waiting { left, settled });
+        if self.waiting.len() > WAITING {
             self.hand_over()?;
-            while self.left.len() > WAITING / 2 {
+            while self.waiting.len() > WAITING / 2 {
                 self.settle_next()?;
             }
         }
@@ -168,7 +175,7 @@ impl<'r> Crew<'r> {
     /// Waits until all that was handed over is done.
     pub(super) fn settle(&mut self) -> Result<()> {
         self.hand_over()?;
-        while self.settled < self.handed || !self.left.is_empty() {
+        while self.settled < self.handed || !self.waiting.is_empty() {
             self.settle_next()?;
         }
         Ok(())
@@ -248,9 +255,10 @@ impl<'r> Crew<'r> {
     }
 
     fn complete_directories(&mut self) -> Result<()> {
-        while self.left.front().is_some_and(|(after, _)| *after <= self.settled)
-            && let Some((_, Left { handle, metadata, fresh, path })) = self.left.pop_front()
+        while self.waiting.front().is_some_and(|next| next.settled <= self.settled)
+            && let Some(Waiting { left, .. }) = self.waiting.pop_front()
         {
+            let Left { handle, metadata, fresh, path } = left;
             let applied = metadata.apply(&handle, fresh, &path, &mut |reason| self.job.warn(&path, reason));
             applied.inspect_err(|_| self.stop())?;
         }
@@ -261,7 +269,7 @@ impl<'r> Crew<'r> {
     fn stop(&mut self) {
         self.shared.close();
         self.current.clear();
-        self.left.clear();
+        self.waiting.clear();
         self.settled = self.handed;
     }
 
