@@ -66,7 +66,6 @@ pub use archive::end::Tail;
 pub use archive::entry::{Entry, Kind, Sparse};
 pub use archive::init::{init_archive, init_archive_over};
 pub use archive::member::{Member, Stored};
-pub use archive::sparse::Map;
 pub use backup::{BackupOptions, ChecksumPolicy, backup};
 pub use defaults::{DEFAULT_ARCHIVE, DEFAULT_CONFIG, DEFAULT_LOCK_TIMEOUT, PROGRAM};
 pub use error::{Error, Hint, Result};

@@ -14,7 +14,7 @@ pub(crate) mod volumes_data;
 use std::ops::Range;
 
 use crate::archive::BLOCK;
-use crate::archive::ustar::{Block, Fields, flag};
+use crate::archive::ustar::{Block, HeaderFields, flag};
 use crate::snapshot::gaps::Gaps;
 use crate::snapshot::layout::Layout;
 use crate::snapshot::manifest::Manifest;
@@ -34,7 +34,8 @@ pub(crate) const MAX_CLOSING_FILE: u64 = 16 << 20;
 
 /// The header block of `.snapshot-begin`. It never differs.
 pub(crate) fn begin_block() -> Block {
-    Fields { name: BEGIN, flag: flag::FILE, mode: 0o600, size: BLOCK, ..Fields::default() }.encode()
+    HeaderFields { name: BEGIN, flag: flag::FILE, mode: 0o600, size: BLOCK, ..HeaderFields::default() }
+        .encode()
 }
 
 /// `name` under `prefix`, as an archive name.

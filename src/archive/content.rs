@@ -4,7 +4,7 @@ use crate::archive::BLOCK_LEN;
 use crate::archive::checksum::Checksum;
 use crate::archive::member::{MemberData, Stored};
 use crate::archive::open::Reader;
-use crate::archive::sparse::Map;
+use crate::archive::sparse::SparseMap;
 use crate::error::{Error, Result};
 
 pub(crate) const BAD_CHECKSUM: &str = "it does not match its checksum";
@@ -43,12 +43,12 @@ impl<'a> Content<'a> {
     }
 
     /// Reads the map that opens a sparse member's data.
-    pub(crate) fn map(&mut self) -> Result<Map> {
+    pub(crate) fn map(&mut self) -> Result<SparseMap> {
         let (size, stored) = (self.data.stored.size, self.data.stored.length);
         if i64::try_from(size).is_err() {
             return Err(self.damaged("a size that no file has"));
         }
-        let map = Map::decode(size, stored, || {
+        let map = SparseMap::decode(size, stored, || {
             let mut block = [0; BLOCK_LEN];
             match self.read(&mut block, BLOCK_LEN).map_err(Failed::Read)? {
                 BLOCK_LEN => Ok(block),

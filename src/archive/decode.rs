@@ -114,63 +114,10 @@ pub(super) struct Blocks<'w> {
 /// # Errors
 /// What is malformed.
 pub(super) fn decode<'w>(blocks: &Blocks<'w>, joined: &'w mut Vec<u8>) -> Result<Head<'w>, String> {
-    let &Blocks { start, header, own, extensions, chunk, at } = blocks;
-    let block: &Block = header[own..].first_chunk().ok_or("a header that is cut off")?;
+    let block: &Block = blocks.header[blocks.own..].first_chunk().ok_or("a header that is cut off")?;
     let parsed = Parsed::new(block);
-    let bad = |what: &str| format!("a header with {what} that is no number");
-    let inside = |(from, to): (usize, usize)| text(&header[from..to]);
-    let name = match (extensions.name.map(inside), parsed.name()) {
-        (Some(long), _) => long,
-        (None, (None, name)) => name,
-        (None, (Some(prefix), name)) => {
-            joined.clear();
-            joined.extend_from_slice(prefix);
-            joined.push(b'/');
-            joined.extend_from_slice(name);
-            joined
-        }
-    };
-    let mut head = Head {
-        name,
-        kind: Kind::File,
-        mode: parsed.mode().ok_or_else(|| bad("a mode"))?,
-        uid: parsed.uid().ok_or_else(|| bad("an owner"))?,
-        gid: parsed.gid().ok_or_else(|| bad("a group"))?,
-        mtime: Time { secs: parsed.mtime().ok_or_else(|| bad("a time"))?, nanos: 0 },
-        link: extensions.link.map_or_else(|| parsed.link(), inside),
-        device: (0, 0),
-        has_attributes: false,
-        stored: Stored {
-            start,
-            header_len: header.len() as u64,
-            length: parsed.size().ok_or_else(|| bad("a size"))?,
-            size: 0,
-            sparse: None,
-            checksum: None,
-        },
-        header,
-        extensions,
-        chunk,
-        at,
-    };
-    let mut sparse = SparseRecords::default();
-    for &(from, to) in &extensions.pax {
-        for record in pax::records(&header[from..to]) {
-            let record = record?;
-            // Only the very last record of a member is its checksum.
-            head.stored.checksum = None;
-            match record.key {
-                b"size" if !record.value.is_empty() => {
-                    head.stored.length = decimal(record.value).ok_or_else(|| bad("a size"))?;
-                }
-                b"comment" if extensions.pax.len() == 1 && extensions.pax_name_is_ours => {
-                    head.stored.checksum = Checksum::parse(record.value, from + record.value_at);
-                }
-                key if key.starts_with(b"GNU.sparse.") => sparse.apply(&record)?,
-                _ => apply(&mut head, &record).ok_or_else(|| bad("a pax record"))?,
-            }
-        }
-    }
+    let mut head = of_block(blocks, &parsed, joined)?;
+    let sparse = apply_records(&mut head)?;
     head.kind = kind(parsed.flag(), head.name);
     while let [shorter @ .., b'/'] = head.name
         && !shorter.is_empty()
@@ -184,13 +131,85 @@ pub(super) fn decode<'w>(blocks: &Blocks<'w>, joined: &'w mut Vec<u8>) -> Result
         }
         Kind::Other(_) => {}
         Kind::CharDevice | Kind::BlockDevice => {
-            head.device = parsed.device().ok_or_else(|| bad("a device"))?;
+            head.device = parsed.device().ok_or_else(|| no_number("a device"))?;
             head.stored.length = 0;
         }
         // None of these has data, whatever its size field says.
         Kind::Directory | Kind::Symlink | Kind::HardLink | Kind::Fifo => head.stored.length = 0,
     }
     Ok(head)
+}
+
+fn no_number(what: &str) -> String {
+    format!("a header with {what} that is no number")
+}
+
+/// What the member's own header block says, and GNU's long names before it.
+fn of_block<'w>(
+    blocks: &Blocks<'w>,
+    parsed: &Parsed<'w>,
+    joined: &'w mut Vec<u8>,
+) -> Result<Head<'w>, String> {
+    let &Blocks { start, header, extensions, chunk, at, .. } = blocks;
+    let inside = |(from, to): (usize, usize)| text(&header[from..to]);
+    let name = match (extensions.name.map(inside), parsed.name()) {
+        (Some(long), _) => long,
+        (None, (None, name)) => name,
+        (None, (Some(prefix), name)) => {
+            joined.clear();
+            joined.extend_from_slice(prefix);
+            joined.push(b'/');
+            joined.extend_from_slice(name);
+            joined
+        }
+    };
+    Ok(Head {
+        name,
+        kind: Kind::File,
+        mode: parsed.mode().ok_or_else(|| no_number("a mode"))?,
+        uid: parsed.uid().ok_or_else(|| no_number("an owner"))?,
+        gid: parsed.gid().ok_or_else(|| no_number("a group"))?,
+        mtime: Time { secs: parsed.mtime().ok_or_else(|| no_number("a time"))?, nanos: 0 },
+        link: extensions.link.map_or_else(|| parsed.link(), inside),
+        device: (0, 0),
+        has_attributes: false,
+        stored: Stored {
+            start,
+            header_len: header.len() as u64,
+            length: parsed.size().ok_or_else(|| no_number("a size"))?,
+            size: 0,
+            sparse: None,
+            checksum: None,
+        },
+        header,
+        extensions,
+        chunk,
+        at,
+    })
+}
+
+/// What the records of the extended headers say. Those of sparse files depend on what the member turns out to be.
+fn apply_records<'w>(head: &mut Head<'w>) -> Result<SparseRecords<'w>, String> {
+    let (header, extensions) = (head.header, head.extensions);
+    let mut sparse = SparseRecords::default();
+    for &(from, to) in &extensions.pax {
+        for record in pax::records(&header[from..to]) {
+            let record = record?;
+            // Only the very last record of a member is its checksum.
+            head.stored.checksum = None;
+            match record.key {
+                b"size" if !record.value.is_empty() => {
+                    head.stored.length = decimal(record.value).ok_or_else(|| no_number("a size"))?;
+                }
+                b"comment" if extensions.pax.len() == 1 && extensions.pax_name_is_ours => {
+                    head.stored.checksum = Checksum::parse(record.value, from + record.value_at);
+                }
+                key if key.starts_with(b"GNU.sparse.") => sparse.apply(&record)?,
+                _ => apply(head, &record).ok_or_else(|| no_number("a pax record"))?,
+            }
+        }
+    }
+    Ok(sparse)
 }
 
 /// One record of the keys that are not about size or holes; `None` when its value is malformed.

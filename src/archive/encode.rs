@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::archive::checksum::{Cover, DIGITS};
 use crate::archive::entry::{Entry, Kind, Sparse};
-use crate::archive::ustar::{Fields, flag};
+use crate::archive::ustar::{HeaderFields, flag};
 use crate::archive::{BLOCK_LEN, padding, pax};
 
 /// The name of every extended header of ours.
@@ -51,16 +51,7 @@ pub(crate) fn encode(
         pax::push(out, b"path", &name);
     }
     push_numbers(out, entry, stored, map);
-    for (key, acl) in
-        [(&b"SCHILY.acl.access"[..], &entry.acl_access), (b"SCHILY.acl.default", &entry.acl_default)]
-    {
-        if let Some(text) = acl {
-            pax::push(out, key, text);
-        }
-    }
-    for (name, value) in &entry.xattrs {
-        pax::push(out, &pax::xattr_key(name), value);
-    }
+    push_attributes(out, entry);
     if map {
         pax::push(out, b"GNU.sparse.major", b"1");
         pax::push(out, b"GNU.sparse.minor", b"0");
@@ -83,8 +74,13 @@ pub(crate) fn encode(
             "its extended attributes are more than 1 MiB, which no tar reader takes: remove some, or leave it out with `exclude`",
         );
     }
-    let pax =
-        Fields { name: PAX_NAME, flag: flag::PAX, mode: 0o644, size: records as u64, ..Fields::default() };
+    let pax = HeaderFields {
+        name: PAX_NAME,
+        flag: flag::PAX,
+        mode: 0o644,
+        size: records as u64,
+        ..HeaderFields::default()
+    };
     out[start..start + BLOCK_LEN].copy_from_slice(&pax.encode());
     out.resize(out.len() + padding(records as u64), 0);
     let (prefix, name) = split.unwrap_or_else(|| (&[], cut(&name, entry.kind)));
@@ -109,8 +105,22 @@ fn push_numbers(records: &mut Vec<u8>, entry: &Entry, stored: u64, map: bool) {
     pax::push_time(records, b"mtime", entry.mtime);
 }
 
-fn ustar<'a>(entry: &'a Entry, prefix: &'a [u8], name: &'a [u8], size: u64) -> Fields<'a> {
-    Fields {
+/// The ACLs and the extended attributes.
+fn push_attributes(records: &mut Vec<u8>, entry: &Entry) {
+    for (key, acl) in
+        [(&b"SCHILY.acl.access"[..], &entry.acl_access), (b"SCHILY.acl.default", &entry.acl_default)]
+    {
+        if let Some(text) = acl {
+            pax::push(records, key, text);
+        }
+    }
+    for (name, value) in &entry.xattrs {
+        pax::push(records, &pax::xattr_key(name), value);
+    }
+}
+
+fn ustar<'a>(entry: &'a Entry, prefix: &'a [u8], name: &'a [u8], size: u64) -> HeaderFields<'a> {
+    HeaderFields {
         prefix,
         name,
         link: &entry.link,

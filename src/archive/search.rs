@@ -156,13 +156,14 @@ mod tests {
     use crate::archive::encode::encode;
     use crate::archive::entry::{Entry, Kind};
     use crate::archive::open::Access;
-    use crate::archive::ustar::Fields;
+    use crate::archive::ustar::HeaderFields;
 
     #[test]
     fn many_headers_that_claim_much_cost_no_more_than_the_budget() {
-        let claims = Fields { name: PAX_NAME, flag: flag::PAX, size: 1 << 20, ..Fields::default() }
-            .encode()
-            .repeat(8000);
+        let claims =
+            HeaderFields { name: PAX_NAME, flag: flag::PAX, size: 1 << 20, ..HeaderFields::default() }
+                .encode()
+                .repeat(8000);
         with_search(&claims, |search| {
             let hit = search.after(0, &[1; BLOCK_LEN]).unwrap();
             assert_eq!((hit.at, hit.names.len()), (None, 0));
@@ -204,7 +205,7 @@ mod tests {
 
     #[test]
     fn names_are_reported_up_to_a_limit_for_one_place_and_for_all() {
-        let name = Fields { name: b"name", flag: flag::FILE, ..Fields::default() }.encode();
+        let name = HeaderFields { name: b"name", flag: flag::FILE, ..HeaderFields::default() }.encode();
         with_search(&name.repeat(MAX_NAMES + 1), |search| {
             let mut told = || search.after(0, &[1; BLOCK_LEN]).unwrap().names.len();
             for _ in 0..MAX_ALL_NAMES / MAX_NAMES {

@@ -1,37 +1,38 @@
 //! Files with holes, in GNU sparse format 1.0 (GNU tar manual, "Storing Sparse Files"): the stored data
-//! begins with a map in decimal text, padded to whole blocks, and goes on with the extents, one behind the
+//! begins with a map in decimal text, padded to whole blocks, and goes on with the extents, one after the
 //! other.
 
 use crate::archive::{BLOCK_LEN, padding};
+use crate::fs::file::Extent;
 
 /// The longest map that is written or read, in bytes. Other readers set limits too.
 const MAX_MAP: usize = 1 << 20;
 
-/// The extents of a file that hold data: offset and length in bytes, in order, without overlap. A last extent
+/// The extents of a file that hold data, in order, without overlap. A last extent
 /// of length 0 at the file's size says that the file ends in a hole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Map {
-    extents: Vec<(u64, u64)>,
+pub(crate) struct SparseMap {
+    extents: Vec<Extent>,
     size: u64,
 }
 
-impl Map {
+impl SparseMap {
     /// For a file of `size` bytes whose data lies in `extents`; `None` when it has no holes. Where the map
     /// would get too long, its smallest holes count as data.
-    pub(crate) fn new(extents: Vec<(u64, u64)>, size: u64) -> Option<Self> {
-        let mut map = Map { extents, size };
+    pub(crate) fn new(extents: Vec<Extent>, size: u64) -> Option<Self> {
+        let mut map = SparseMap { extents, size };
         // An extent takes two numbers of at most as many digits as the size has, and two newlines.
         let entry = 2 * (size.to_string().len() + 1);
         map.keep_largest_holes(MAX_MAP / entry - 2);
         map.close();
-        (map.extents != [(0, size)]).then_some(map)
+        (map.extents != [Extent { offset: 0, length: size }]).then_some(map)
     }
 
     fn close(&mut self) {
-        let end = self.extents.last().map_or(0, |&(offset, length)| offset + length);
+        let end = self.extents.last().map_or(0, Extent::end);
         if end < self.size {
             // Without this entry GNU tar truncates the file in silence.
-            self.extents.push((self.size, 0));
+            self.extents.push(Extent { offset: self.size, length: 0 });
         }
     }
 
@@ -40,31 +41,28 @@ impl Map {
         if self.extents.len() <= most {
             return;
         }
-        let hole = |pair: &[(u64, u64)]| pair[1].0 - (pair[0].0 + pair[0].1);
-        let mut holes: Vec<(u64, u64)> =
-            self.extents.windows(2).map(|pair| (hole(pair), pair[1].0)).collect();
-        // A hole is known by its size and by the offset of the extent behind it, so no two are equal.
+        let mut holes: Vec<Hole> =
+            self.extents.windows(2).map(|pair| Hole::between(&pair[0], &pair[1])).collect();
         let (_, &mut smallest_kept, _) = holes.select_nth_unstable_by(most - 2, |a, b| b.cmp(a));
-        let mut kept: Vec<(u64, u64)> = Vec::with_capacity(most);
-        for &(offset, length) in &self.extents {
+        let mut kept: Vec<Extent> = Vec::with_capacity(most);
+        for extent in &self.extents {
             match kept.last_mut() {
-                Some(last) if (offset - (last.0 + last.1), offset) < smallest_kept => {
-                    last.1 = offset + length - last.0;
+                Some(last) if Hole::between(last, extent) < smallest_kept => {
+                    last.length = extent.end() - last.offset;
                 }
-                _ => kept.push((offset, length)),
+                _ => kept.push(*extent),
             }
         }
         self.extents = kept;
     }
 
-    /// Offset and length of each run of data.
-    pub(crate) fn extents(&self) -> &[(u64, u64)] {
+    pub(crate) fn extents(&self) -> &[Extent] {
         &self.extents
     }
 
     /// Bytes of data, holes and map left out.
     pub(crate) fn data_len(&self) -> u64 {
-        self.extents.iter().map(|&(_, length)| length).sum()
+        self.extents.iter().map(|extent| extent.length).sum()
     }
 
     /// The map as it opens the stored data: whole blocks.
@@ -82,7 +80,7 @@ impl Map {
 
     fn text(&self) -> Vec<u8> {
         let mut text = format!("{}\n", self.extents.len()).into_bytes();
-        for (offset, length) in &self.extents {
+        for Extent { offset, length } in &self.extents {
             text.extend_from_slice(format!("{offset}\n{length}\n").as_bytes());
         }
         text
@@ -128,19 +126,33 @@ impl Map {
         let mut end = 0;
         let mut data = 0u64;
         for _ in 0..count {
-            let (offset, length) = (number()?, number()?);
-            let next = offset.checked_add(length).ok_or(BAD)?;
-            if offset < end || next > size {
+            let extent = Extent { offset: number()?, length: number()? };
+            let next = extent.offset.checked_add(extent.length).ok_or(BAD)?;
+            if extent.offset < end || next > size {
                 return Err("its sparse map overlaps itself or runs past the file's end".into());
             }
-            data = data.checked_add(length).ok_or(BAD)?;
+            data = data.checked_add(extent.length).ok_or(BAD)?;
             end = next;
-            extents.push((offset, length));
+            extents.push(extent);
         }
         if length.checked_add(data) != Some(stored) {
             return Err("its sparse map does not fit its stored size".into());
         }
-        Ok((Map { extents, size }, length))
+        Ok((SparseMap { extents, size }, length))
+    }
+}
+
+/// A hole between two extents, by its length. No two are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Hole {
+    length: u64,
+    /// Where it ends.
+    end: u64,
+}
+
+impl Hole {
+    fn between(before: &Extent, after: &Extent) -> Self {
+        Hole { length: after.offset - before.end(), end: after.offset }
     }
 }
 
@@ -148,31 +160,35 @@ impl Map {
 mod tests {
     use super::*;
 
-    fn read_back(encoded: &[u8], size: u64, stored: u64) -> Result<(Map, u64), &'static str> {
+    fn extent(offset: u64, length: u64) -> Extent {
+        Extent { offset, length }
+    }
+
+    fn read_back(encoded: &[u8], size: u64, stored: u64) -> Result<(SparseMap, u64), &'static str> {
         let mut blocks = encoded.chunks(BLOCK_LEN);
-        Map::decode(size, stored, || blocks.next().and_then(|b| b.try_into().ok()).ok_or("short"))
+        SparseMap::decode(size, stored, || blocks.next().and_then(|b| b.try_into().ok()).ok_or("short"))
     }
 
     #[test]
     fn a_file_without_holes_has_no_map() {
-        assert_eq!(Map::new(vec![(0, 700)], 700), None);
+        assert_eq!(SparseMap::new(vec![extent(0, 700)], 700), None);
     }
 
     #[test]
     fn a_trailing_hole_is_closed_by_an_empty_extent() {
-        let map = Map::new(vec![(4096, 10)], 10_000).unwrap();
+        let map = SparseMap::new(vec![extent(4096, 10)], 10_000).unwrap();
         assert!(map.encode().starts_with(b"2\n4096\n10\n10000\n0\n\0"));
-        let all_hole = Map::new(vec![], 9 << 30).unwrap();
+        let all_hole = SparseMap::new(vec![], 9 << 30).unwrap();
         assert!(all_hole.encode().starts_with(b"1\n9663676416\n0\n\0"));
         assert_eq!(read_back(&map.encode(), 10_000, 522), Ok((map, 512)));
     }
 
     #[test]
     fn a_map_that_would_be_too_long_loses_its_smallest_holes_only() {
-        let extents: Vec<(u64, u64)> =
-            (0..100_000u64).map(|i| (i * 1_000_000 + if i % 2 == 0 { 0 } else { 900_000 }, 50_000)).collect();
-        let size = extents.last().map(|&(o, l)| o + l).unwrap();
-        let map = Map::new(extents, size).unwrap();
+        let offset = |i: u64| i * 1_000_000 + if i.is_multiple_of(2) { 0 } else { 900_000 };
+        let extents: Vec<Extent> = (0..100_000).map(|i| extent(offset(i), 50_000)).collect();
+        let size = extents.last().unwrap().end();
+        let map = SparseMap::new(extents, size).unwrap();
         let encoded = map.encode();
         assert!(encoded.len() <= MAX_MAP + BLOCK_LEN && map.extents.len() > 20_000);
         let (read, length) = read_back(&encoded, size, encoded.len() as u64 + map.data_len()).unwrap();

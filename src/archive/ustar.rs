@@ -27,7 +27,7 @@ pub(crate) mod flag {
 
 /// The fields of a ustar header that is to be written.
 #[derive(Debug, Default)]
-pub(crate) struct Fields<'a> {
+pub(crate) struct HeaderFields<'a> {
     pub(crate) prefix: &'a [u8],
     pub(crate) name: &'a [u8],
     pub(crate) link: &'a [u8],
@@ -40,7 +40,7 @@ pub(crate) struct Fields<'a> {
     pub(crate) device: (u32, u32),
 }
 
-impl Fields<'_> {
+impl HeaderFields<'_> {
     /// The block, with its checksum. Names longer than their fields are cut.
     pub(crate) fn encode(&self) -> Block {
         let mut header = Header::new_ustar();
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_block_is_the_one_that_the_tar_crate_makes() {
-        let fields = Fields {
+        let fields = HeaderFields {
             name: b"a/b",
             flag: flag::FILE,
             mode: 0o644,
@@ -176,7 +176,7 @@ mod tests {
             gid: 8,
             size: 9,
             mtime: 10,
-            ..Fields::default()
+            ..HeaderFields::default()
         };
         let ours = fields.encode();
         let mut theirs = Header::new_ustar();
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_is_no_header() {
-        let good = Fields { name: b"a", flag: flag::FILE, ..Fields::default() }.encode();
+        let good = HeaderFields { name: b"a", flag: flag::FILE, ..HeaderFields::default() }.encode();
         for at in 0..BLOCK_LEN {
             let mut block = good;
             block[at] ^= 1;

@@ -14,6 +14,7 @@ use crate::backup::shared::BackupRun;
 use crate::backup::source::SourceFile;
 use crate::error::{Error, Result};
 use crate::fs::clone::CLONE_BLOCK;
+use crate::fs::file::Extent;
 use crate::name::Shown;
 
 /// How much is read at once, in bytes.
@@ -167,7 +168,7 @@ impl Large {
     /// Clones the whole blocks of each extent that are aligned, until that fails.
     fn clone_extents(&mut self, shared: &BackupRun) -> Result<()> {
         let mut position = self.opening.len() as u64;
-        for &(offset, length) in self.source.extents() {
+        for &Extent { offset, length } in self.source.extents() {
             let mut done = 0;
             while length - done >= CLONE_BLOCK {
                 let (from, at) = (offset + done, position + done);
@@ -241,7 +242,7 @@ impl Large {
         self.position += opening as u64;
         rest = &mut rest[opening..];
         while !rest.is_empty() {
-            let (offset, length) = self.source.extents()[self.extent];
+            let Extent { offset, length } = self.source.extents()[self.extent];
             let count = usize::try_from(length - self.inside).unwrap_or(usize::MAX).min(rest.len());
             let (now, then) = rest.split_at_mut(count);
             let read =
@@ -258,7 +259,7 @@ impl Large {
     fn advance(&mut self, length: u64) {
         self.position += length;
         self.inside += length;
-        while let Some(&(_, length)) = self.source.extents().get(self.extent)
+        while let Some(&Extent { length, .. }) = self.source.extents().get(self.extent)
             && self.inside >= length
         {
             self.inside -= length;

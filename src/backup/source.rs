@@ -1,9 +1,9 @@
 //! A file that is to be read. Its size when it was opened is what is stored of it: one that shrinks is filled
 //! up with zeros, one that grows is cut, and a warning says so.
 
-use crate::archive::sparse::Map;
+use crate::archive::sparse::SparseMap;
 use crate::error::{Context, Result};
-use crate::fs::file::data_extents;
+use crate::fs::file::{Extent, data_extents};
 use crate::fs::{Handle, Stat, StoreFile};
 use crate::time::Time;
 
@@ -23,8 +23,8 @@ pub(super) struct SourceFile {
     file: StoreFile,
     size: u64,
     mtime: Time,
-    map: Option<Map>,
-    whole: [(u64, u64); 1],
+    map: Option<SparseMap>,
+    whole: [Extent; 1],
 }
 
 impl SourceFile {
@@ -32,11 +32,12 @@ impl SourceFile {
         let size = stat.size;
         let map = if size > 0 && (stat.allocated < size || size >= ALWAYS_ASK) {
             let extents = data_extents(&handle, size).context("find the holes of", path)?;
-            Map::new(extents, size)
+            SparseMap::new(extents, size)
         } else {
             None
         };
-        Ok(SourceFile { file: StoreFile::new(handle), size, mtime: stat.mtime, map, whole: [(0, size)] })
+        let whole = [Extent { offset: 0, length: size }];
+        Ok(SourceFile { file: StoreFile::new(handle), size, mtime: stat.mtime, map, whole })
     }
 
     pub(super) fn has_holes(&self) -> bool {
@@ -45,7 +46,7 @@ impl SourceFile {
 
     /// What opens its stored data: the map of a file with holes.
     pub(super) fn opening(&self) -> Vec<u8> {
-        self.map.as_ref().map(Map::encode).unwrap_or_default()
+        self.map.as_ref().map(SparseMap::encode).unwrap_or_default()
     }
 
     /// How many bytes its stored data has, without padding.
@@ -53,9 +54,9 @@ impl SourceFile {
         self.map.as_ref().map_or(self.size, |map| map.encoded_len() + map.data_len())
     }
 
-    /// Its data, as offset and length.
-    pub(super) fn extents(&self) -> &[(u64, u64)] {
-        self.map.as_ref().map_or(&self.whole, Map::extents)
+    /// Where its data lies.
+    pub(super) fn extents(&self) -> &[Extent] {
+        self.map.as_ref().map_or(&self.whole, SparseMap::extents)
     }
 
     pub(super) fn handle(&self) -> &Handle {
@@ -79,10 +80,10 @@ impl SourceFile {
             }
             return self.change(shrunk, path);
         }
-        let data: u64 = self.extents().iter().map(|&(_, length)| length).sum();
+        let data: u64 = self.extents().iter().map(|extent| extent.length).sum();
         let mut at = buffer.len() - usize::try_from(data).unwrap_or(buffer.len());
         let mut shrunk = false;
-        for &(offset, length) in self.extents() {
+        for &Extent { offset, length } in self.extents() {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             if !shrunk && length > 0 {
                 shrunk = self.read(&mut buffer[at..at + length], offset, path)? < length;

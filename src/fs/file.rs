@@ -116,29 +116,42 @@ impl StoreFile {
     }
 }
 
-/// The extents of a file that hold data, in order, as offset and length; all between them is holes.
-pub(crate) fn data_extents(handle: &Handle, size: u64) -> io::Result<Vec<(u64, u64)>> {
+/// A run of bytes of a file that holds data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+}
+
+impl Extent {
+    pub(crate) fn end(&self) -> u64 {
+        self.offset + self.length
+    }
+}
+
+/// The extents of a file that hold data, in order; all between them is holes.
+pub(crate) fn data_extents(handle: &Handle, size: u64) -> io::Result<Vec<Extent>> {
     let mut extents = Vec::new();
     let mut position = 0;
     while position < size {
-        let start = match lseek(handle, position.cast_signed(), Whence::SeekData) {
-            Ok(start) => start.cast_unsigned(),
+        let offset = match lseek(handle, position.cast_signed(), Whence::SeekData) {
+            Ok(offset) => offset.cast_unsigned(),
             Err(Errno::ENXIO) => break,
             Err(errno) => return Err(errno.into()),
         };
-        if start >= size {
+        if offset >= size {
             break;
         }
-        let end = match lseek(handle, start.cast_signed(), Whence::SeekHole) {
+        let end = match lseek(handle, offset.cast_signed(), Whence::SeekHole) {
             Ok(end) => end.cast_unsigned().min(size),
             // It became shorter since the data was found.
             Err(Errno::ENXIO) => break,
             Err(errno) => return Err(errno.into()),
         };
-        if end <= start {
+        if end <= offset {
             break;
         }
-        extents.push((start, end - start));
+        extents.push(Extent { offset, length: end - offset });
         position = end;
     }
     Ok(extents)

@@ -8,6 +8,7 @@ use crate::archive::open::Reader;
 use crate::error::{Context, Result};
 use crate::fs::StoreFile;
 use crate::fs::clone::{CLONE_BLOCK, DevicePair};
+use crate::fs::file::Extent;
 use crate::observer::Run;
 use crate::restore::parts::{Idle, Parts, write_parts};
 use crate::restore::rules::FOREIGN_SPARSE;
@@ -62,7 +63,7 @@ fn write_extents(
     let (map, whole);
     let extents = match content.stored().sparse {
         None => {
-            whole = [(0, size)];
+            whole = [Extent { offset: 0, length: size }];
             whole.as_slice()
         }
         Some(Sparse::Map) => {
@@ -74,7 +75,7 @@ fn write_extents(
         }
     };
     let (mut end, mut written) = (0, 0);
-    for &(offset, length) in extents {
+    for &Extent { offset, length } in extents {
         if matches!(room, Room::Taken) {
             file.punch(end, offset - end).context("make a hole in", path)?;
         }

@@ -113,14 +113,14 @@ pub(crate) struct Scan<'a> {
     reader: &'a Arc<Reader>,
     begin: Block,
     catalog: Catalog,
-    open: Option<Open>,
+    open: Option<Begun>,
     /// Where members that belong to no snapshot yet begin.
     loose: u64,
 }
 
 /// A snapshot that has begun.
 #[derive(Debug)]
-struct Open {
+struct Begun {
     start: u64,
     members: u64,
     digest: Digest,
@@ -140,7 +140,7 @@ impl<'a> Scan<'a> {
     pub(crate) fn member(&mut self, member: &Head) -> Result<()> {
         if self.is_begin(member)? {
             self.give_up_open();
-            self.open = Some(Open { start: member.stored.start, members: 1, digest: Digest::default() });
+            self.open = Some(Begun { start: member.stored.start, members: 1, digest: Digest::default() });
             return Ok(());
         }
         let closes = member.stored.checksum.filter(|checksum| checksum.cover == Cover::Close);
@@ -226,7 +226,7 @@ pub(crate) fn read_manifest(reader: &Reader, member: &Head) -> Result<Manifest> 
 }
 
 /// Reads the close of a snapshot and holds what it says against what was met.
-fn close(reader: &Reader, open: &Open, member: &Head, checksum: &Checksum) -> Result<Snapshot> {
+fn close(reader: &Reader, open: &Begun, member: &Head, checksum: &Checksum) -> Result<Snapshot> {
     let manifest = read_manifest(reader, member)?;
     let bytes = member.stored.start - open.start;
     let digest = open.digest.to_hex();

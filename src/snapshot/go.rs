@@ -166,7 +166,7 @@ fn is_sha256(id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::archive::ustar::{Fields, flag};
+    use crate::archive::ustar::{HeaderFields, flag};
     use crate::archive::{END, pax};
     use crate::observer::Run;
 
@@ -183,7 +183,8 @@ mod tests {
         }
         let list = format!("- id: {id}\n  type: dir\n  target: /x\n").into_bytes();
         let member = |name: &[u8], flag, data: &[u8]| {
-            let header = Fields { name, flag, size: data.len() as u64, ..Fields::default() }.encode();
+            let header =
+                HeaderFields { name, flag, size: data.len() as u64, ..HeaderFields::default() }.encode();
             let mut blocks = [&header[..], data].concat();
             blocks.resize(blocks.len().next_multiple_of(512), 0);
             blocks
