@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Runs the tests of the host workspace that need a Docker Engine: makes their one image (FROM scratch with
-# Debian's busybox-static, so that nothing is pulled), runs them, and removes every container, volume, network
-# and image of this run again, however it ends. All of them carry one label or a name that begins with the
-# run's own.
+# Runs the tests of the host workspace that need an engine, against the machine's Docker Engine and against a Podman that
+# is started for them: makes their one image (FROM scratch with Debian's busybox-static, so that nothing is pulled), runs
+# them, and removes every container, volume, network and image of this run again, however it ends. All of them carry one
+# label or a name that begins with the run's own. Needs root. Without Podman its part is left out with a line that says
+# so; with CI=true that is an error.
 #
 #   scripts/host-e2e.sh [ARGUMENTS OF THE TEST BINARIES]
 set -euo pipefail
@@ -13,10 +14,12 @@ export SNAPSHOTTER_HOST_E2E=sn-host-$run
 export SNAPSHOTTER_HOST_E2E_IMAGE=$SNAPSHOTTER_HOST_E2E/app
 label=snapshotter.host-e2e=$SNAPSHOTTER_HOST_E2E
 context=$(mktemp -d)
+podman=$(mktemp -d)
+podman_pid=
 
+# Removes what this run has made in the engine that DOCKER_HOST names.
 # shellcheck disable=SC2317,SC2329 # called by the trap
-clean() {
-  set +e
+clean_engine() {
   local filter
   for filter in "label=$label" "name=$SNAPSHOTTER_HOST_E2E-"; do
     docker ps --all --quiet --filter "$filter" | xargs -r docker rm --force --volumes >/dev/null
@@ -28,10 +31,49 @@ clean() {
     docker images --all --quiet --filter "label=$label" | sort -u |
       xargs -r docker rmi --force >/dev/null 2>&1 && break
   done
-  rm -rf -- "${context:?}" "$context.log"
+}
+
+# shellcheck disable=SC2317,SC2329 # called by the trap
+clean() {
+  set +e
+  clean_engine
+  if [ -n "$podman_pid" ]; then
+    DOCKER_HOST=unix://$podman/podman.sock clean_engine
+    kill "$podman_pid" 2>/dev/null
+    wait "$podman_pid" 2>/dev/null
+  fi
+  rm -rf --one-file-system -- "${context:?}" "$context.log" "${podman:?}"
 }
 trap clean EXIT
 trap 'exit 130' INT TERM
+
+# The image of the tests, in the engine that DOCKER_HOST names.
+image() {
+  if ! DOCKER_BUILDKIT=0 docker build --network none --force-rm --label "$label" \
+    --tag "$SNAPSHOTTER_HOST_E2E_IMAGE" "$context" >"$context.log" 2>&1; then
+    cat "$context.log" >&2
+    return 1
+  fi
+}
+
+suite() {
+  cargo test --manifest-path host/Cargo.toml --workspace --locked --test e2e --no-fail-fast -- --ignored "$@"
+}
+
+# A Podman that keeps everything to itself. Its defaults ask for more than a container may have, where this runs in one.
+start_podman() {
+  printf '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n' >"$podman/containers.conf"
+  CONTAINERS_CONF=$podman/containers.conf podman --runtime "$(command -v runc || command -v crun)" --root "$podman/root" \
+    --runroot "$podman/run" --cgroup-manager cgroupfs --events-backend file --storage-driver vfs \
+    system service --time 0 "unix://$podman/podman.sock" >"$podman/log" 2>&1 &
+  podman_pid=$!
+  for _ in $(seq 100); do
+    docker --host "unix://$podman/podman.sock" version >/dev/null 2>&1 && return
+    sleep 0.2
+  done
+  cat "$podman/log" >&2
+  return 1
+}
 
 if ! command -v busybox >/dev/null; then
   echo 'the application of the tests is busybox: install busybox-static' >&2
@@ -45,10 +87,18 @@ RUN ["/bin/busybox", "--install", "-s", "/bin"]
 # It ends at once when it is asked to: a shell that is the first process would not hear it.
 CMD ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000000 & wait $!; done"]
 END
-if ! DOCKER_BUILDKIT=0 docker build --network none --force-rm --label "$label" \
-  --tag "$SNAPSHOTTER_HOST_E2E_IMAGE" "$context" >"$context.log" 2>&1; then
-  cat "$context.log" >&2
-  exit 1
-fi
 
-cargo test --manifest-path host/Cargo.toml --workspace --locked --test e2e --no-fail-fast -- --ignored "$@"
+image
+suite "$@"
+if command -v podman >/dev/null; then
+  start_podman
+  export DOCKER_HOST=unix://$podman/podman.sock
+  image
+  # Kills at every event say nothing of the engine, and take minutes here.
+  suite --skip killed_after_each_event "$@"
+elif [ "${CI-}" = true ]; then
+  echo 'error: Podman is not installed' >&2
+  exit 1
+else
+  echo 'skipped: the tests against Podman (it is not installed)'
+fi

@@ -97,7 +97,7 @@ fn complete(recovered: Recovered) -> anyhow::Result<()> {
     Err(output::Told.into())
 }
 
-/// Warns of what happens to a container that is started.
+/// Says what is waited for, and what does not go well.
 fn tell(event: &Event<'_>) {
     match event {
         Event::Ended(name, code) => {
@@ -105,6 +105,8 @@ fn tell(event: &Event<'_>) {
                 "warning: {name} ended as soon as it was started, with exit code {code}: see its logs"
             ));
         }
+        Event::Waiting(name) => output::say(&format!("waiting until {name} is healthy")),
+        Event::Settling(name) => output::say(&format!("waiting for {name}, which may still be stopping")),
         Event::Unhealthy(name) => {
             output::say(&format!("warning: {name} runs, but its healthcheck is not content: see its logs"));
         }

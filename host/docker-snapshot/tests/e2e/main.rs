@@ -5,7 +5,23 @@
 mod sandbox;
 
 #[path = "../it/run.rs"]
-mod run;
+mod it;
+
+mod run {
+    //! Runs the program with the engine of these tests.
+
+    use std::path::Path;
+    use std::process::Command;
+
+    pub(crate) use crate::it::{failure, script, success};
+
+    /// The program in an empty environment but for the engine's address, with `home` as its home directory.
+    pub(crate) fn program(home: &Path) -> Command {
+        let mut program = crate::it::program(home);
+        program.envs(std::env::var("DOCKER_HOST").map(|address| ("DOCKER_HOST", address)));
+        program
+    }
+}
 
 mod connection;
 mod recover;

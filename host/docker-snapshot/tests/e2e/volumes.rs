@@ -34,7 +34,7 @@ fn kinds_users_and_dangers_are_told() {
     let sandbox = Sandbox::new();
     let data = sandbox.volume("data", &["--label", "tier=gold"]);
     let dangling = sandbox.volume("dangling", &[]);
-    let memory = sandbox.volume("memory", &["-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m"]);
+    let memory = sandbox.volume("memory", &["-o", "type=tmpfs", "-o", "device=tmpfs"]);
     let files = tempfile::tempdir().unwrap();
     let bind = files.path().to_str().unwrap();
     let app = sandbox.run(

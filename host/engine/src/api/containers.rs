@@ -45,7 +45,15 @@ impl Engine {
     pub async fn container(&self, id: &str) -> Result<Option<Container>> {
         let call =
             Call::get(format!("inspect the container {id}"), format!("/containers/{}/json", encode(id)));
-        there(self.client.ask(&call).await)
+        let mut found: Option<Container> = there(self.client.ask(&call).await)?;
+        if let Some(container) = &mut found
+            && self.about().is_podman()
+            && container.config.stop_timeout == Some(0)
+        {
+            // Whoever makes a container through Podman's API for Docker and gives no time has this put in.
+            container.config.stop_timeout = None;
+        }
+        Ok(found)
     }
 
     /// Asks `container` to stop, with its own signal, and waits until it has; after its own time the engine
@@ -56,7 +64,9 @@ impl Engine {
     pub async fn stop(&self, container: &Container) -> Result<bool> {
         // No time is sent: the container's own is then used, which may be the minute that a database needs.
         let limit = container.stop_patience().map(|patience| patience + STOP_GRACE);
-        let call = order("stop", container, "stop");
+        // Podman takes that put-in 0 at its word, and would kill the container at once.
+        let given = self.about().is_podman() && container.config.stop_timeout.is_none();
+        let call = order("stop", container, if given { "stop?t=10" } else { "stop" });
         Ok(self.client.call(&call.within(limit)).await?.status != 304)
     }
 
@@ -83,6 +93,12 @@ impl Engine {
     /// When it is not frozen.
     pub async fn unpause(&self, container: &Container) -> Result<()> {
         self.client.call(&order("unpause", container, "unpause")).await.map(drop)
+    }
+
+    /// Whether the engine changes restart policies, and needs to: Podman before 5.1 cannot, and no Podman
+    /// starts what was stopped when it is started itself.
+    pub fn changes_restart_policies(&self) -> bool {
+        !self.about().is_podman()
     }
 
     /// Changes when the engine starts the container by itself. It neither starts nor stops it.

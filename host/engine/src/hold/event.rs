@@ -26,6 +26,8 @@ pub enum Event<'a> {
     PolicyGiven(&'a str),
     /// The container runs again.
     Resumed(&'a str),
+    /// The container runs, and may still be on its way to a stop that a dead process has asked for.
+    Settling(&'a str),
     /// What depends on the container waits for its healthcheck.
     Waiting(&'a str),
     /// The container's healthcheck says that it does not work, or says nothing for too long.

@@ -115,11 +115,12 @@ fn settle(lease: &mut Lease, entries: &[&Entry], observer: Observer<'_>) {
 /// Lets one go on, and returns it where others may wait for its health.
 async fn one(engine: &Engine, entry: &Entry, observer: Observer<'_>) -> Result<(Outcome, Option<Container>)> {
     let name = entry.name.as_str();
-    let Some(container) = settled(engine, entry).await? else {
+    let Some(container) = settled(engine, entry, observer).await? else {
         return replacement(engine, entry, observer).await;
     };
     let now = &container.host_config.restart_policy;
-    if entry.manner == Manner::Stop && !entry.restart.is_never() && now.is_never() {
+    let was_taken = entry.manner == Manner::Stop && !entry.restart.is_never() && now.is_never();
+    if was_taken && engine.changes_restart_policies() {
         engine.set_restart_policy(&container, &entry.restart).await?;
         observer(&Event::PolicyGiven(name));
     }
@@ -141,7 +142,8 @@ async fn one(engine: &Engine, entry: &Entry, observer: Observer<'_>) -> Result<(
 
 /// The container of `entry`, when no earlier request to rest can reach it any longer; `None` when it is gone.
 /// An engine goes on stopping a container whose asker has died, and until then it looks as if it ran.
-async fn settled(engine: &Engine, entry: &Entry) -> Result<Option<Container>> {
+async fn settled(engine: &Engine, entry: &Entry, observer: Observer<'_>) -> Result<Option<Container>> {
+    let mut told = false;
     loop {
         let found = engine.container(&entry.id).await?;
         let is_there =
@@ -156,6 +158,10 @@ async fn settled(engine: &Engine, entry: &Entry) -> Result<Option<Container>> {
         }
         if entry.patience.is_none() && since >= WATCH {
             return Err(Error::StillStopping { container: entry.name.clone() });
+        }
+        if !told {
+            observer(&Event::Settling(&entry.name));
+            told = true;
         }
         sleep(POLL).await;
     }

@@ -93,7 +93,7 @@ async fn rest(engine: &Engine, planned: &Planned, observer: Observer<'_>) -> Res
         }
         Manner::Stop => {
             // An engine that is restarted meanwhile would start it.
-            if !entry.restart.is_never() {
+            if !entry.restart.is_never() && engine.changes_restart_policies() {
                 engine.set_restart_policy(container, &RestartPolicy::never()).await?;
                 observer(&Event::PolicyTaken(name));
             }

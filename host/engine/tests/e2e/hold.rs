@@ -8,7 +8,7 @@ use snapshotter_engine::hold::{Event, Outcome};
 use snapshotter_engine::lease::Manner;
 
 use crate::driver::{hold_names, with_engine};
-use crate::sandbox::{Sandbox, docker, inspect};
+use crate::sandbox::{Sandbox, docker, inspect, is_podman};
 
 const STATUS: &str = "{{.State.Status}}";
 const POLICY: &str = "{{.HostConfig.RestartPolicy.Name}}:{{.HostConfig.RestartPolicy.MaximumRetryCount}}";
@@ -45,8 +45,10 @@ fn a_project_stops_in_order_with_its_policies_and_starts_in_order_when_each_is_h
         let held = hold_names(&engine, state.path(), &names, Manner::Stop, &observer).await.unwrap();
         assert_eq!(held.names(), [&web, &api, &db]);
         assert_eq!(status(&names), ["exited"; 4]);
-        for name in [&db, &api, &web] {
-            assert_eq!(inspect(name, POLICY), "no:0");
+        if !is_podman() {
+            for name in [&db, &api, &web] {
+                assert_eq!(inspect(name, POLICY), "no:0");
+            }
         }
         let resumed = held.release(&observer).await.unwrap();
         assert!(resumed.iter().all(|resumed| resumed.outcome == Outcome::Started));

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
 use snapshotter_engine::Error;
+use snapshotter_engine::api::container::RestartPolicy;
 use snapshotter_engine::hold::{Outcome, Recovered, recover};
-use snapshotter_engine::lease::{Manner, State};
+use snapshotter_engine::lease::{EngineName, Entry, Manner, Record, State};
 
 use crate::driver::{driver, hold_names, wait_for, with_engine};
-use crate::sandbox::{Sandbox, docker, inspect};
+use crate::sandbox::{Sandbox, address, docker, inspect, is_podman};
 
 /// Recovers, with the engine of this machine.
 pub(crate) fn recovered(state: &Path) -> Recovered {
@@ -65,7 +67,10 @@ fn what_others_have_done_meanwhile_is_respected() {
     abandon(state.path(), &names);
     docker(&["start", &names[0]]);
     docker(&["rm", "--volumes", &names[1]]);
-    docker(&["update", "--restart", "always", &names[2]]);
+    let podman = is_podman();
+    if !podman {
+        docker(&["update", "--restart", "always", &names[2]]);
+    }
     // What compose does when it recreates a container.
     for name in &names[3..] {
         docker(&["rename", name, &format!("{name}-old")]);
@@ -85,7 +90,8 @@ fn what_others_have_done_meanwhile_is_respected() {
     assert_eq!(outcomes, [Outcome::Running, gone, Outcome::Started, replaced, replaced]);
     let policy = "{{.State.Status}} {{.HostConfig.RestartPolicy.Name}}";
     assert_eq!(inspect(&names[0], policy), "running unless-stopped");
-    assert_eq!(inspect(&names[2], policy), "running always");
+    let kept = if podman { "running unless-stopped" } else { "running always" };
+    assert_eq!(inspect(&names[2], policy), kept);
     assert_eq!(inspect(&names[3], policy), "running no");
     assert_eq!(inspect(&names[4], policy), "running no");
     assert!(recovered(state.path()).resumed.is_empty());
@@ -120,8 +126,9 @@ fn leases_of_other_engines_and_broken_ones_are_kept() {
         .find(|path| path.extension().is_some_and(|extension| extension == "json"))
         .unwrap();
     let text = fs::read_to_string(&lease).unwrap();
-    let id = docker(&["info", "--format", "{{.ID}}"]);
-    fs::write(&lease, text.replace(&id, "ANOTHER")).unwrap();
+    let name = if is_podman() { address() } else { docker(&["info", "--format", "{{.ID}}"]) };
+    assert!(text.contains(&name));
+    fs::write(&lease, text.replace(&name, "ANOTHER")).unwrap();
     fs::write(state.path().join("lease-broken.json"), "{").unwrap();
     let found = recovered(state.path());
     assert!(!found.is_complete() && found.resumed.is_empty());
@@ -130,4 +137,38 @@ fn leases_of_other_engines_and_broken_ones_are_kept() {
     fs::write(&lease, text).unwrap();
     fs::remove_file(state.path().join("lease-broken.json")).unwrap();
     assert_eq!(outcomes(&recovered(state.path())), [Outcome::Started]);
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make host-e2e"]
+fn one_that_may_take_for_ever_to_stop_is_kept_for_an_hour() {
+    let sandbox = Sandbox::new();
+    let app = sandbox.run("app", &["--stop-timeout", "-1"]);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let engine = EngineName {
+        address: address(),
+        id: (!is_podman()).then(|| docker(&["info", "--format", "{{.ID}}"])),
+    };
+    let entry = |asked| Entry {
+        id: inspect(&app, "{{.Id}}"),
+        name: app.clone(),
+        compose: None,
+        manner: Manner::Stop,
+        restart: RestartPolicy::default(),
+        depth: 0,
+        patience: None,
+        asked: Some(asked),
+    };
+    let left = |asked| {
+        let state = tempfile::tempdir().unwrap();
+        drop(State::at(state.path()).claim(Record::new(engine.clone(), vec![entry(asked)])).unwrap());
+        let found = recovered(state.path());
+        (found, State::at(state.path()).leases().unwrap().len())
+    };
+    let (found, leases) = left(now - 120);
+    assert!(matches!(&found.failed[..], [(_, Error::StillStopping { .. })]), "{found:?}");
+    assert_eq!(leases, 1);
+    let (found, leases) = left(now - 4000);
+    assert_eq!(outcomes(&found), [Outcome::Running]);
+    assert_eq!(leases, 0);
 }

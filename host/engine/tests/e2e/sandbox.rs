@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "two test programs use it, each another part")]
 
 use std::env;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -75,8 +75,11 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         let filter = format!("name={}-", self.prefix);
+        // Podman removes a container only after those that share its network, which the second time are gone.
+        let containers = (&["ps", "--all", "--quiet"][..], &["rm", "--force", "--volumes"][..]);
         for (list, remove) in [
-            (&["ps", "--all", "--quiet"][..], &["rm", "--force", "--volumes"][..]),
+            containers,
+            containers,
             (&["volume", "ls", "--quiet"], &["volume", "rm", "--force"]),
             (&["network", "ls", "--quiet"], &["network", "rm"]),
         ] {
@@ -84,10 +87,20 @@ impl Drop for Sandbox {
             let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
             let ids: Vec<_> = listed.iter().flat_map(|text| text.split_whitespace()).collect();
             if !ids.is_empty() {
-                let _ = Command::new("docker").args(remove).args(ids).stdout(Stdio::null()).status();
+                let _ = Command::new("docker").args(remove).args(ids).output();
             }
         }
     }
+}
+
+/// Where the engine of these tests listens.
+pub(crate) fn address() -> String {
+    env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned())
+}
+
+/// Whether it is Podman: it keeps restart policies as they are, and has no name for itself.
+pub(crate) fn is_podman() -> bool {
+    docker(&["version", "--format", "{{json .Server.Components}}"]).contains("Podman")
 }
 
 /// The image of busybox.
