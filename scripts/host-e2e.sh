@@ -16,6 +16,9 @@ label=snapshotter.host-e2e=$SNAPSHOTTER_HOST_E2E
 context=$(mktemp -d)
 podman=$(mktemp -d)
 podman_pid=
+# Empty means the usual one to the docker CLI.
+export DOCKER_HOST=${DOCKER_HOST-}
+machine=$DOCKER_HOST
 
 # Removes what this run has made in the engine that DOCKER_HOST names.
 # shellcheck disable=SC2317,SC2329 # called by the trap
@@ -36,7 +39,7 @@ clean_engine() {
 # shellcheck disable=SC2317,SC2329 # called by the trap
 clean() {
   set +e
-  clean_engine
+  DOCKER_HOST=$machine clean_engine
   if [ -n "$podman_pid" ]; then
     DOCKER_HOST=unix://$podman/podman.sock clean_engine
     kill "$podman_pid" 2>/dev/null
@@ -92,7 +95,7 @@ image
 suite "$@"
 if command -v podman >/dev/null; then
   start_podman
-  export DOCKER_HOST=unix://$podman/podman.sock
+  DOCKER_HOST=unix://$podman/podman.sock
   image
   # Kills at every event say nothing of the engine, and take minutes here.
   suite --skip killed_after_each_event "$@"

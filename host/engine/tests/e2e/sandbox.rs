@@ -95,7 +95,8 @@ impl Drop for Sandbox {
 
 /// Where the engine of these tests listens.
 pub(crate) fn address() -> String {
-    env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned())
+    let set = env::var("DOCKER_HOST").ok().filter(|address| !address.is_empty());
+    set.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
 }
 
 /// Whether it is Podman: it keeps restart policies as they are, and has no name for itself.
