@@ -88,6 +88,10 @@ fn complete(recovered: Recovered) -> anyhow::Result<()> {
              one with --host or --context"
         ));
     }
+    // The last line names all of them, and why the first does not run.
+    for (_, error) in recovered.failed.iter().skip(1) {
+        output::say(&output::whole(error));
+    }
     if let Some(error) = Recovered::failure(recovered.failed) {
         return Err(error.into());
     }
@@ -104,6 +108,10 @@ fn tell(event: &Event<'_>) {
             output::say(&format!(
                 "warning: {name} ended as soon as it was started, with exit code {code}: see its logs"
             ));
+        }
+        // What does not start is said at the end.
+        Event::Failed(error @ Error::State { .. }) => {
+            output::say(&format!("warning: {}", output::whole(error)));
         }
         Event::Waiting(name) => output::say(&format!("waiting until {name} is healthy")),
         Event::Settling(name) => output::say(&format!("waiting for {name}, which may still be stopping")),

@@ -250,4 +250,18 @@ mod tests {
         assert_eq!(refusal(b"403 Forbidden\n"), "403 Forbidden");
         assert_eq!(refusal(&[b'x'; 1000]).len(), 500);
     }
+
+    #[test]
+    fn an_engine_that_says_nothing_is_waited_for_as_long_as_the_call_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket");
+        let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let client = Client::new(Endpoint::Unix(socket)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let call = Call::get("ask", "/version").within(Duration::from_millis(50));
+        let Err(Error::Broken { source, .. }) = runtime.block_on(client.call(&call)) else {
+            panic!("no answer")
+        };
+        assert_eq!(source.kind(), ErrorKind::TimedOut);
+    }
 }
