@@ -52,16 +52,30 @@ impl Below {
 
     /// The directory at `relative` below, made where it is missing.
     pub(super) fn directory(&mut self, relative: &[u8]) -> Result<Handle> {
+        Ok(self.go_down(relative, 0o755)?.0)
+    }
+
+    /// The root of a volume at `relative`, and whether it was made. One that was is closed to others until it
+    /// has what the snapshot says, and stays so if this run is killed before.
+    pub(super) fn root(&mut self, relative: &[u8]) -> Result<(Handle, bool)> {
+        self.go_down(relative, 0o700)
+    }
+
+    /// Goes down to `relative`; what is missing is made, the last with `mode`. Returns whether that was.
+    fn go_down(&mut self, relative: &[u8], mode: u32) -> Result<(Handle, bool)> {
         let full = self.full(relative);
         let mut handle = self.base.duplicate().context("open", &full)?;
-        for name in relative.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+        let mut made = false;
+        let mut names = relative.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).peekable();
+        while let Some(name) = names.next() {
             let mtime = handle.stat().context("look at", &full)?.mtime;
-            match handle.make_directory(name, 0o755) {
+            match handle.make_directory(name, if names.peek().is_none() { mode } else { 0o755 }) {
                 Ok(()) => {
                     let parent = handle.duplicate().context("open", &full)?;
                     self.made.push(MadeDirectory { parent, name: name.to_vec(), mtime });
+                    made = true;
                 }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => made = false,
                 Err(error) => return Err(error).context("create", &full),
             }
             handle = handle.directory(name).map_err(|source| {
@@ -73,7 +87,7 @@ impl Below {
                 Error::Io { action: "open", path, source }
             })?;
         }
-        Ok(handle)
+        Ok((handle, made))
     }
 
     pub(super) fn full(&self, relative: &[u8]) -> Vec<u8> {

@@ -36,6 +36,8 @@ pub(super) struct Planner<'a> {
     pub(super) volume: &'a [u8],
     pub(super) pins: &'a Pins,
     pub(super) only: Option<&'a [u8]>,
+    /// The root was made by this run, and has nothing of its own to keep.
+    pub(super) made: bool,
     pub(super) no_owner: bool,
 }
 
@@ -43,7 +45,7 @@ impl Planner<'_> {
     /// Plans to exchange what is in `root`, the names `existing`, for what is in `new`.
     pub(super) fn plan(&self, root: &Handle, existing: Vec<Vec<u8>>, new: &Handle) -> Result<Plan> {
         let mut plan = Plan::default();
-        if self.only.is_none() {
+        if self.only.is_none() || self.made {
             self.exchange_metadata(&mut plan, b"", root, Some(new))?;
         }
         self.directory(&mut plan, b"", existing, root, Some(new))?;

@@ -43,7 +43,7 @@ fn stage_and_swap(
     let mut plans = Vec::new();
     job.run.observer.begin(Phase::Syncing, None);
     for (dir, stage) in dirs.iter().zip(&*stages) {
-        plans.push(stage.plan(&dir.pins, job.only, job.options.no_owner)?);
+        plans.push(stage.plan(&dir.pins, job.only, dir.made, job.options.no_owner)?);
         stage.root.sync_filesystem().context("sync", &dir.path)?;
     }
     job.run.cancel.check("the volumes are as they were")?;
@@ -168,7 +168,7 @@ mod tests {
             let path = folder.path().as_os_str().as_encoded_bytes();
             let target = DirTarget::open(0, root, path, &[], Vec::new(), &run).unwrap();
             let stage = target.make_stage(&[], &Spare::default()).unwrap();
-            let plan = stage.plan(&Pins::default(), None, false).unwrap();
+            let plan = stage.plan(&Pins::default(), None, false, false).unwrap();
             stage.mark(&plan).unwrap();
             stage.swap(&plan, &mut |_, reason| panic!("{reason}")).unwrap();
             stages.push(stage);

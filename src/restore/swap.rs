@@ -35,12 +35,19 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Works out the moves. With `only`, that path is exchanged and everything beside it stays as it is.
-    pub(super) fn plan(&self, pins: &Pins, only: Option<&[u8]>, no_owner: bool) -> Result<Plan> {
+    /// Works out the moves. With `only`, that path is exchanged and everything beside it stays as it is, the
+    /// root too unless it was `made` for this.
+    pub(super) fn plan(
+        &self,
+        pins: &Pins,
+        only: Option<&[u8]>,
+        made: bool,
+        no_owner: bool,
+    ) -> Result<Plan> {
         let new = self.staging.directory(NEW).context("open", &self.volume)?;
         let mut existing = self.root.names().context("list", &self.volume)?;
         existing.retain(|name| *name != self.name);
-        Planner { volume: &self.volume, pins, only, no_owner }.plan(&self.root, existing, &new)
+        Planner { volume: &self.volume, pins, only, made, no_owner }.plan(&self.root, existing, &new)
     }
 
     /// Writes the mark: from here on, `old` may hold the only copy of something.

@@ -28,6 +28,8 @@ pub(super) struct DirTarget {
     pub(super) wanted: usize,
     pub(super) path: Vec<u8>,
     pub(super) root: Handle,
+    /// This run has made it.
+    pub(super) made: bool,
     /// As it was before.
     pub(super) mtime: Time,
     pub(super) pins: Pins,
@@ -62,6 +64,7 @@ impl DirTarget {
         let mut target = DirTarget {
             wanted,
             path: path.to_vec(),
+            made: false,
             mtime: root.stat().context("look at", path)?.mtime,
             pins: Pins::default(),
             in_use: in_use.to_vec(),

@@ -28,6 +28,8 @@ struct Root {
     wanted: usize,
     handle: Handle,
     path: Vec<u8>,
+    /// This run has made it.
+    made: bool,
 }
 
 impl Targets {
@@ -39,12 +41,12 @@ impl Targets {
             let relative = volume::id(path).as_bytes();
             match (wanted.kind, &mut below) {
                 (VolumeType::Dir, Some(below)) => {
-                    let (handle, path) = (below.directory(relative)?, below.full(relative));
-                    roots.push(Root { wanted: index, handle, path });
+                    let ((handle, made), path) = (below.root(relative)?, below.full(relative));
+                    roots.push(Root { wanted: index, handle, path, made });
                 }
                 (VolumeType::Dir, None) => {
                     let handle = Handle::open_directory(path.as_ref()).context("open", path)?;
-                    roots.push(Root { wanted: index, handle, path: path.as_bytes().to_vec() });
+                    roots.push(Root { wanted: index, handle, path: path.as_bytes().to_vec(), made: false });
                 }
                 (VolumeType::File, Some(below)) => {
                     files.push(FileTarget::open_below(index, below, relative)?);
@@ -60,9 +62,10 @@ impl Targets {
         // Only now, as it may be a stray in one of the directories.
         files.iter().filter(|file| file.former.is_none()).try_for_each(|file| file.remove_strays(job.run))?;
         let in_use = job.in_use();
-        let open = |Root { wanted, handle, path }| {
+        let open = |Root { wanted, handle, path, made }| {
             let nested = target::nested_in(&job.wanted[wanted].path, job.snapshot);
-            DirTarget::open(wanted, handle, &path, &in_use, nested, job.run)
+            let target = DirTarget::open(wanted, handle, &path, &in_use, nested, job.run)?;
+            Ok(DirTarget { made, ..target })
         };
         let dirs = roots.into_iter().map(open).collect::<Result<_>>()?;
         Ok(Targets { dirs, files })

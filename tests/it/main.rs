@@ -30,6 +30,7 @@ mod hostile;
 mod in_use;
 mod kills;
 mod layers;
+mod modes;
 mod namespaces;
 mod others;
 mod round_trip;

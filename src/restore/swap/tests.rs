@@ -76,7 +76,7 @@ fn stage(root: &Path) -> Stage {
 /// What a swap is about to do, and its mark.
 fn marked(root: &Path, pins: &Pins) -> (Stage, Plan) {
     let stage = stage(root);
-    let plan = stage.plan(pins, None, false).unwrap();
+    let plan = stage.plan(pins, None, false, false).unwrap();
     stage.mark(&plan).unwrap();
     (stage, plan)
 }
@@ -221,7 +221,7 @@ fn one_path_with_something_pinned_in_it_is_exchanged_around_that() {
     let root = folder.path();
     let pins = volume(root);
     let stage = stage(root);
-    let plan = stage.plan(&pins, Some(b"p"), false).unwrap();
+    let plan = stage.plan(&pins, Some(b"p"), false, false).unwrap();
     stage.mark(&plan).unwrap();
     stage.swap(&plan, &mut |_, reason| panic!("{reason}")).unwrap();
     stage.commit().unwrap();
