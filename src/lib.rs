@@ -70,6 +70,6 @@ pub use backup::{BackupOptions, ChecksumPolicy, backup};
 pub use defaults::{DEFAULT_ARCHIVE, DEFAULT_CONFIG, DEFAULT_LOCK_TIMEOUT, PROGRAM};
 pub use error::{Error, Hint, Result};
 pub use report::{BackupReport, Listing, RestoreReport, Verification};
-pub use restore::{RestoreOptions, restore};
+pub use restore::{OwnerMapping, RestoreOptions, restore};
 pub use verify::{ListOptions, list, members, verify};
 pub use volume::VolumeType;

@@ -17,6 +17,7 @@ mod moves;
 mod options;
 mod outline;
 mod overwrite;
+mod owners;
 mod parts;
 mod pass;
 mod pins;
@@ -43,6 +44,7 @@ use crate::restore::below::Below;
 use crate::restore::choice::Choice;
 use crate::restore::job::Job;
 pub use crate::restore::options::RestoreOptions;
+pub use crate::restore::owners::OwnerMapping;
 use crate::restore::targets::Targets;
 use crate::restore::wanted::Wanted;
 
@@ -67,6 +69,7 @@ fn put_back(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Rest
         changes = dry_run::changes(&job)?;
     } else {
         write(&job).map_err(with_way_out)?;
+        job.report_unowned()?;
     }
     let warnings = job.warnings.into_inner();
     let Choice { snapshot, wanted, survey, skipped, .. } = choice;

@@ -16,6 +16,39 @@ pub struct Warning {
     pub reason: String,
 }
 
+/// How many files something is true of that is said once for all of them, and the path of the first.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    count: u64,
+    first: Vec<u8>,
+}
+
+impl Tally {
+    pub(crate) fn count(&mut self, path: impl FnOnce() -> Vec<u8>) {
+        if self.count == 0 {
+            self.first = path();
+        }
+        self.count += 1;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(crate) fn first(&self) -> &[u8] {
+        &self.first
+    }
+
+    /// "it", or "it and so many other files", which are said to be `of` something, with the verb.
+    pub(crate) fn these(&self, one: &str, several: &str, of: &str) -> String {
+        match self.count {
+            0 | 1 => format!("it {one}"),
+            2 => format!("it and another file{of} {several}"),
+            count => format!("it and {} other files{of} {several}", count - 1),
+        }
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", Shown::from(&self.path), self.reason)

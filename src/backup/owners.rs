@@ -7,28 +7,24 @@ use crate::error::{Context, Result};
 use crate::fs::ids::{Namespace, Owner};
 use crate::fs::{Handle, acl};
 use crate::name::Shown;
+use crate::warning::Tally;
+
+const OF: &str = " of this volume";
 
 /// The files of one volume whose owners may not be what they seem.
 #[derive(Debug)]
 pub(super) struct Owners {
     /// `None` where every id is mapped, and there is nothing to ask.
     namespace: Option<Namespace>,
-    unmapped: HiddenOwners,
-    unsure: HiddenOwners,
-}
-
-/// How many files, and the path of the first.
-#[derive(Debug, Default)]
-struct HiddenOwners {
-    count: u64,
-    first: Vec<u8>,
+    unmapped: Tally,
+    unsure: Tally,
 }
 
 impl Owners {
     pub(super) fn new() -> Result<Self> {
         let namespace = Namespace::of_this_process().context("look for a user namespace in", "/proc")?;
         let namespace = (!namespace.is_whole()).then_some(namespace);
-        Ok(Owners { namespace, unmapped: HiddenOwners::default(), unsure: HiddenOwners::default() })
+        Ok(Owners { namespace, unmapped: Tally::default(), unsure: Tally::default() })
     }
 
     /// Looks at one file, whose `entry` has its owner, mode and ACLs; `full` gives its path.
@@ -51,44 +47,27 @@ impl Owners {
     /// Says what was found.
     pub(super) fn report(&self, shared: &BackupRun) -> Result<()> {
         let Some(namespace) = &self.namespace else { return Ok(()) };
-        if self.unmapped.count > 0 {
+        if !self.unmapped.is_empty() {
             let reason = format!(
                 "{} an owner, a group or an ACL that this user namespace does not map, and the snapshot has the id \
                  that the system shows instead: change the owner on the host, or back up and restore in \
                  the host's user namespace",
-                self.unmapped.these("has", "have"),
+                self.unmapped.these("has", "have", OF),
             );
-            shared.warn(&self.unmapped.first, reason)?;
+            shared.warn(self.unmapped.first(), reason)?;
         }
-        if self.unsure.count > 0 {
+        if !self.unsure.is_empty() {
             let reason = format!(
                 "{} stored with an owner or group that may stand for one that this user namespace does not map",
-                self.unsure.these("is", "are"),
+                self.unsure.these("is", "are", OF),
             );
             if namespace.sees_owners() {
-                shared.run.observer.note(&format!("{}: {reason}", Shown::from(&self.unsure.first)));
+                shared.run.observer.note(&format!("{}: {reason}", Shown::from(self.unsure.first())));
             } else {
                 let reason = format!("{reason}: grant CAP_DAC_OVERRIDE, by which it can be told");
-                shared.warn(&self.unsure.first, reason)?;
+                shared.warn(self.unsure.first(), reason)?;
             }
         }
         Ok(())
-    }
-}
-
-impl HiddenOwners {
-    fn count(&mut self, full: impl FnOnce() -> Vec<u8>) {
-        if self.count == 0 {
-            self.first = full();
-        }
-        self.count += 1;
-    }
-
-    fn these(&self, one: &str, several: &str) -> String {
-        match self.count {
-            1 => format!("it {one}"),
-            2 => format!("it and another file of this volume {several}"),
-            count => format!("it and {} other files of this volume {several}", count - 1),
-        }
     }
 }

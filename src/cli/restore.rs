@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use snapshotter::RestoreOptions;
 use snapshotter::config::Need;
 use snapshotter::name::Shown;
 use snapshotter::report::{ChangeKind, LeftOut, RestoreReport, Skipped};
 use snapshotter::time::Time;
+use snapshotter::{OwnerMapping, RestoreOptions};
 
 use crate::cli::output::{Output, print_json};
 use crate::cli::session::Session;
@@ -44,9 +44,13 @@ pub(crate) struct RestoreCommand {
     /// torn
     #[arg(long, conflicts_with = "into")]
     in_place: bool,
-    /// Leave the owner of what is restored to the user who runs this
+    /// Set the owners that can be set, and go on where one cannot be: a warning says of how many files
     #[arg(long)]
     no_owner: bool,
+    /// Give what belongs to user and group FROM to TO, for a move between hosts; with a `u` or `g` before FROM
+    /// users or groups alone; may be repeated
+    #[arg(long, value_name = "FROM:TO")]
+    map_owner: Vec<OwnerMapping>,
     /// With --into, where there is nothing yet: restore what is sound of a damaged snapshot, list what is
     /// left out, and exit with 3 if that is anything
     #[arg(long, requires = "into", conflicts_with = "in_place")]
@@ -70,6 +74,7 @@ impl RestoreCommand {
             dry_run: self.dry_run,
             in_place: self.in_place,
             no_owner: self.no_owner,
+            map_owner: self.map_owner,
             skip_damaged: self.skip_damaged,
             lock_timeout: session.lock_timeout(),
         };

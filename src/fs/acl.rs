@@ -71,6 +71,19 @@ pub(crate) fn from_text(text: &[u8]) -> Option<Vec<u8>> {
     Some(raw)
 }
 
+/// Gives the users and groups that an ACL of the kernel's form names other ids.
+pub(crate) fn map_ids(raw: &mut [u8], user: impl Fn(u32) -> u32, group: impl Fn(u32) -> u32) {
+    for entry in raw.get_mut(4..).unwrap_or_default().chunks_exact_mut(8) {
+        let id = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
+        let mapped = match u16::from_le_bytes([entry[0], entry[1]]) {
+            USER => user(id),
+            GROUP => group(id),
+            _ => continue,
+        };
+        entry[4..8].copy_from_slice(&mapped.to_le_bytes());
+    }
+}
+
 /// Whether the text has a user or group by the number that stands for none: what the kernel shows of one that
 /// is not mapped in this user namespace.
 pub(crate) fn names_nobody(text: &[u8]) -> bool {

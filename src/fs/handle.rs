@@ -22,6 +22,9 @@ use crate::time::Time;
 
 const COMMON: OFlag = OFlag::O_CLOEXEC.union(OFlag::O_NOFOLLOW).union(OFlag::O_NOCTTY);
 
+/// In place of an owner or group: it stays as it is.
+pub(crate) const LEAVE: u32 = u32::MAX;
+
 /// How long a file server may keep others from opening a file.
 const LEASE: Duration = Duration::from_mins(1);
 

@@ -13,6 +13,8 @@ use crate::fs::Handle;
 const ALL: u64 = u32::MAX as u64;
 /// `CAP_DAC_OVERRIDE` in a mask of capabilities.
 const DAC_OVERRIDE: u64 = 1 << 1;
+/// `CAP_CHOWN`.
+const CHOWN: u64 = 1;
 
 /// Whether an owner is as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,36 @@ struct IdRange {
 struct Ids {
     mapped: Vec<IdRange>,
     overflow: u32,
+}
+
+/// Which owners this process can give to files: with the privilege all that are mapped, else its own groups to
+/// its own files (chown(2)).
+#[derive(Debug)]
+pub(crate) struct Giver {
+    namespace: Namespace,
+    chowns: bool,
+    uid: u32,
+    groups: Vec<u32>,
+}
+
+impl Giver {
+    pub(crate) fn of_this_process() -> io::Result<Self> {
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        let (uid, gid) = crate::fs::handle::process_owner();
+        let mut groups = groups(&status);
+        groups.push(gid);
+        let namespace = Namespace::of_this_process()?;
+        Ok(Giver { namespace, chowns: effective(&status) & CHOWN != 0, uid, groups })
+    }
+
+    /// The owner that a file of `now` gets when it is to be that of `uid` and `gid`, each as far as possible.
+    pub(crate) fn give(&self, now: (u32, u32), (uid, gid): (u32, u32)) -> (u32, u32) {
+        let any = |ids: &Ids, id: u32| self.chowns && ids.maps(id);
+        let own_group = now.0 == self.uid && self.groups.contains(&gid);
+        let uid = if any(&self.namespace.uids, uid) { uid } else { now.0 };
+        let gid = if own_group || any(&self.namespace.gids, gid) { gid } else { now.1 };
+        (uid, gid)
+    }
 }
 
 /// Whether a permission that root does not have is missing because of the user namespace it is root of.
@@ -153,6 +185,12 @@ impl Ids {
     }
 }
 
+/// The groups that the text of `/proc/self/status` lists beside the first.
+fn groups(status: &str) -> Vec<u32> {
+    let listed = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap_or_default();
+    listed.split_whitespace().filter_map(|group| group.parse().ok()).collect()
+}
+
 /// The effective capabilities in the text of `/proc/self/status`.
 fn effective(status: &str) -> u64 {
     let found = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
@@ -198,6 +236,19 @@ mod tests {
     fn another_overflow_id_is_followed() {
         let ids = Ids::parse("0 200000 65536", "70000").unwrap();
         assert_eq!((ids.shows(65534), ids.shows(70000)), (Owner::Real, Owner::Unmapped));
+    }
+
+    #[test]
+    fn an_owner_is_given_as_far_as_that_is_possible() {
+        let namespace = || Namespace { uids: ids("0 1000 10\n"), gids: ids("0 1000 5\n"), overrides: false };
+        let root = Giver { namespace: namespace(), chowns: true, uid: 0, groups: vec![0] };
+        assert_eq!(root.give((0, 0), (9, 4)), (9, 4));
+        assert_eq!(root.give((0, 0), (10, 4)), (0, 4));
+        assert_eq!(root.give((0, 0), (9, 5)), (9, 0));
+        let user = Giver { namespace: namespace(), chowns: false, uid: 7, groups: groups("Groups:\t3 4 \n") };
+        assert_eq!(user.give((7, 7), (8, 4)), (7, 4));
+        assert_eq!(user.give((7, 7), (7, 2)), (7, 7));
+        assert_eq!(user.give((8, 8), (7, 4)), (8, 8), "another's file");
     }
 
     #[test]

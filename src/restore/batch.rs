@@ -15,8 +15,9 @@ use crate::fs::clone::DevicePair;
 use crate::fs::handle::join;
 use crate::fs::has_errno;
 use crate::name::Shown;
-use crate::observer::{Observer, Warning};
+use crate::observer::Observer;
 use crate::restore::metadata::{Creator, Metadata};
+use crate::restore::owners::Remark;
 
 /// A batch is full when it has this many files, or this many bytes of them or of their names.
 const MAX_FILES: usize = if cfg!(test) { 3 } else { 64 };
@@ -158,7 +159,7 @@ impl Batch {
 pub(super) struct Outcome {
     pub(super) batch: Batch,
     /// In the order of the archive.
-    pub(super) warnings: Vec<Warning>,
+    pub(super) remarks: Vec<(Vec<u8>, Remark)>,
     pub(super) error: Option<Error>,
 }
 

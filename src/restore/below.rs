@@ -61,15 +61,15 @@ impl Below {
         self.go_down(relative, 0o700)
     }
 
-    /// Goes down to `relative`; what is missing is made, the last with `mode`. Returns whether that was.
-    fn go_down(&mut self, relative: &[u8], mode: u32) -> Result<(Handle, bool)> {
+    /// Goes down to `relative`; what is missing is made, the last with these permissions. Returns whether that was.
+    fn go_down(&mut self, relative: &[u8], permissions: u32) -> Result<(Handle, bool)> {
         let full = self.full(relative);
         let mut handle = self.base.duplicate().context("open", &full)?;
         let mut made = false;
         let mut names = relative.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).peekable();
         while let Some(name) = names.next() {
             let mtime = handle.stat().context("look at", &full)?.mtime;
-            match handle.make_directory(name, if names.peek().is_none() { mode } else { 0o755 }) {
+            match handle.make_directory(name, if names.peek().is_none() { permissions } else { 0o755 }) {
                 Ok(()) => {
                     let parent = handle.duplicate().context("open", &full)?;
                     self.made.push(MadeDirectory { parent, name: name.to_vec(), mtime });

@@ -64,7 +64,7 @@ impl Choice {
             // Its members carry nothing that they could be held against.
             sift::what_is_left(&reader, &remnant, &mut wanted)?
         } else {
-            sift::sift(&reader, &mut remnant, &mut wanted, only.as_deref(), options.no_owner, run)?
+            sift::sift(&reader, &mut remnant, &mut wanted, only.as_deref(), &options.owners()?, run)?
         };
         if options.snapshot.is_none() && remnant.counted {
             left_out.extend(salvage.lost_after(remnant.snapshot.end).map(LeftOut::newer));

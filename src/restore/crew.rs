@@ -20,6 +20,7 @@ use crate::fs::Handle;
 use crate::restore::batch::{Batch, Outcome, PerVolume};
 use crate::restore::job::Job;
 use crate::restore::metadata::Metadata;
+use crate::restore::owners::Remark;
 use crate::restore::parts::Idle;
 use crate::restore::worker::Worker;
 
@@ -166,10 +167,10 @@ impl<'r> Crew<'r> {
         Ok(())
     }
 
-    /// Gives a warning in its turn.
-    pub(super) fn warn(&mut self, path: &[u8], reason: &str) -> Result<()> {
+    /// Says in its turn what a file did not get.
+    pub(super) fn remark(&mut self, path: &[u8], remark: Remark) -> Result<()> {
         self.settle()?;
-        self.job.warn(path, reason)
+        self.job.remark(path, remark)
     }
 
     /// Waits until all that was handed over is done.
@@ -244,10 +245,9 @@ impl<'r> Crew<'r> {
     }
 
     fn look_at(&mut self, outcome: Outcome) -> Result<()> {
-        let Outcome { mut batch, warnings, error } = outcome;
-        let warned =
-            warnings.into_iter().try_for_each(|warning| self.job.warn(&warning.path, warning.reason));
-        warned.and(error.map_or(Ok(()), Err)).inspect_err(|_| self.stop())?;
+        let Outcome { mut batch, remarks, error } = outcome;
+        let remarked = remarks.into_iter().try_for_each(|(path, remark)| self.job.remark(&path, remark));
+        remarked.and(error.map_or(Ok(()), Err)).inspect_err(|_| self.stop())?;
         batch.report(self.job.run.observer);
         batch.clear();
         self.spare.push(batch);
@@ -259,7 +259,7 @@ impl<'r> Crew<'r> {
             && let Some(Waiting { left, .. }) = self.waiting.pop_front()
         {
             let Left { handle, metadata, fresh, path } = left;
-            let applied = metadata.apply(&handle, fresh, &path, &mut |reason| self.job.warn(&path, reason));
+            let applied = metadata.apply(&handle, fresh, &path, &mut |remark| self.job.remark(&path, remark));
             applied.inspect_err(|_| self.stop())?;
         }
         Ok(())

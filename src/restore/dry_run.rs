@@ -9,7 +9,8 @@ use nix::errno::Errno;
 
 use crate::archive::entry::Kind;
 use crate::error::{Context, Result};
-use crate::fs::handle::{join, parent_and_name, path as as_path};
+use crate::fs::handle::{join, parent_and_name, path as as_path, process_owner};
+use crate::fs::ids::Giver;
 use crate::fs::{Descent, FileId, FileKind, Handle, has_errno, space};
 use crate::report::{Change, ChangeKind};
 use crate::restore::job::Job;
@@ -24,10 +25,11 @@ use crate::volume::VolumeType;
 pub(super) fn changes(job: &Job) -> Result<Vec<Change>> {
     let mut volumes: Vec<Present> =
         job.wanted.iter().map(|wanted| Present::open(job, wanted)).collect::<Result<_>>()?;
+    let giver = Giver::of_this_process().context("read", "/proc/self/status")?;
     let mut changes = Vec::new();
     walk(job.reader, job.snapshot, job.wanted, |found| {
         if is_asked_for(found.path, job.only) {
-            changes.extend(volumes[found.wanted].member(job, &found)?);
+            changes.extend(volumes[found.wanted].member(job, &giver, &found)?);
         }
         Ok(())
     })?;
@@ -67,7 +69,7 @@ impl<'a> Present<'a> {
     }
 
     /// What becomes of the path of a member that is asked for.
-    fn member(&mut self, job: &Job, found: &FoundMember) -> Result<Option<Change>> {
+    fn member(&mut self, job: &Job, giver: &Giver, found: &FoundMember) -> Result<Option<Change>> {
         let fate = self.pins.fate(found.path, job.only);
         if fate == Fate::Stays {
             return Ok(None);
@@ -77,7 +79,11 @@ impl<'a> Present<'a> {
         let kind = match self.find(found.path).context("look at", &full)? {
             None => ChangeKind::Create,
             Some(now) => {
-                let wanted = Metadata::of_head(found.member, job.options.no_owner, || full.clone())?;
+                let mut wanted = Metadata::of_head(found.member, &job.owners, || full.clone())?;
+                if let (true, Some(owner)) = (wanted.may_lack_owner, wanted.owner) {
+                    let before = self.owner_before(job, found.path, &now).context("look at", &full)?;
+                    wanted = wanted.under(giver.give(before, owner));
+                }
                 let keeps_its_own = fate == Fate::Opened { on_the_way: true };
                 let is_it = self.is_it(job, found, &now).and_then(|is_it| {
                     // The attributes of a file with several names stand at the first.
@@ -91,6 +97,19 @@ impl<'a> Present<'a> {
             }
         };
         Ok(Some(Change { kind, path: full }))
+    }
+
+    /// Whose a file is before it gets its owner: what is made anew is this process's.
+    fn owner_before(&self, job: &Job, path: &[u8], now: &Handle) -> io::Result<(u32, u32)> {
+        let is_kept = match self.kind {
+            VolumeType::Dir => self.pins.fate(path, job.only) != Fate::Exchanged,
+            VolumeType::File => job.options.into.is_none(),
+        };
+        if !is_kept {
+            return Ok(process_owner());
+        }
+        let stat = now.stat()?;
+        Ok((stat.uid, stat.gid))
     }
 
     /// What is at `path`, itself and not what it links to.

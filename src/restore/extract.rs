@@ -18,6 +18,7 @@ use crate::name::Shown;
 use crate::restore::batch::{PerVolume, blame};
 use crate::restore::crew::{Crew, Left};
 use crate::restore::metadata::Metadata;
+use crate::restore::owners::OwnerRules;
 use crate::restore::pins::{Fate, Pins};
 use crate::restore::rules::{BAD_LINK, Order, Way, check_member};
 use crate::volume::VolumeType;
@@ -32,7 +33,7 @@ pub(super) struct Extractor {
     originals: Descent,
     order: Order<Directory, Vec<LateDirectory>>,
     volume: Arc<PerVolume>,
-    no_owner: bool,
+    owners: Arc<OwnerRules>,
     /// What is there already and stays; empty when the directory is a fresh one.
     pins: Pins,
     /// Members that could not be made for want of privilege.
@@ -57,14 +58,14 @@ struct LateDirectory {
 
 impl Extractor {
     /// Extracts below `root`, a directory that is empty but for `pins`.
-    pub(super) fn new(root: &Handle, volume: &[u8], no_owner: bool, pins: Pins) -> Result<Self> {
+    pub(super) fn new(root: &Handle, volume: &[u8], owners: Arc<OwnerRules>, pins: Pins) -> Result<Self> {
         let descent = || root.duplicate().map(Descent::new).context("open", volume);
         Ok(Extractor {
             descent: descent()?,
             originals: descent()?,
             order: Order::Tree(Way::default()),
             volume: PerVolume::new(volume),
-            no_owner,
+            owners,
             pins,
             skipped: HashSet::new(),
         })
@@ -89,13 +90,13 @@ impl Extractor {
         check_member(VolumeType::Dir, path, member, source).map_err(|reason| item.damaged(&reason))?;
         let name = self.go_to_parent(&item, crew)?;
         if self.pins.fate(path, None) == Fate::Stays {
-            let metadata = Metadata::of_head(member, true, || self.full(path))?;
+            let metadata = Metadata::of_head(member, &self.owners, || self.full(path))?;
             return crew.file(&self.volume, None, path, member, metadata);
         }
         let made = match member.kind {
             Kind::Directory => self.directory(name, &item),
             Kind::File => {
-                let metadata = Metadata::of_head(member, self.no_owner, || self.full(path))?;
+                let metadata = Metadata::of_head(member, &self.owners, || self.full(path))?;
                 let here = self.descent.share();
                 let here = here.map_err(|error| failed("open", &self.volume, path, error))?;
                 return crew.file(&self.volume, Some(here), path, member, metadata);
@@ -119,7 +120,7 @@ impl Extractor {
             let full = self.full(&path);
             let metadata = self.read_again(start, &full, crew)?;
             let handle = self.descent.go_to(&path).context("open", &full)?;
-            metadata.apply(handle, false, &full, &mut |reason| crew.warn(&full, &reason))?;
+            metadata.apply(handle, false, &full, &mut |remark| crew.remark(&full, remark))?;
         }
         Ok(())
     }
@@ -127,7 +128,7 @@ impl Extractor {
     /// The metadata of the member at `start`, whose full path is `path`.
     fn read_again(&self, start: u64, path: &[u8], crew: &Crew) -> Result<Metadata> {
         match Walk::new(Arc::clone(crew.reader()), start).step()? {
-            Step::Member(member) => Metadata::of_head(&member, self.no_owner, || path.to_vec()),
+            Step::Member(member) => Metadata::of_head(&member, &self.owners, || path.to_vec()),
             Step::End(_) => Err(crew.reader().shrunk(start)),
         }
     }
@@ -188,7 +189,7 @@ impl Extractor {
     fn directory(&mut self, name: &[u8], item: &Item) -> Result<()> {
         let (path, full) = (item.path, self.full(item.path));
         item.check()?;
-        let metadata = Metadata::of_head(item.member, self.no_owner, || full.clone())?;
+        let metadata = Metadata::of_head(item.member, &self.owners, || full.clone())?;
         let stays = self.pins.fate(path, None) != Fate::Exchanged || matches!(self.order, Order::Any(_));
         if !path.is_empty() {
             let here = self.descent.here().context("open", &full)?;
@@ -220,7 +221,8 @@ impl Extractor {
         let full = self.full(item.path);
         if self.skipped.contains(source) {
             self.skipped.insert(item.path.to_vec());
-            return crew.warn(&full, "left out, as the file that it is a further name of");
+            let reason = "left out, as the file that it is a further name of".to_owned();
+            return crew.remark(&full, reason.into());
         }
         let (parent, original) = parent_and_name(source);
         let from = self.originals.go_to(parent).context("find the other name of", &full)?;
@@ -241,7 +243,7 @@ impl Extractor {
     fn special(&mut self, name: &[u8], item: &Item, crew: &mut Crew) -> Result<()> {
         let (member, full) = (item.member, self.full(item.path));
         item.check()?;
-        let metadata = Metadata::of_head(member, self.no_owner, || full.clone())?;
+        let metadata = Metadata::of_head(member, &self.owners, || full.clone())?;
         let here = self.descent.here().context("open", &full)?;
         let made = match member.kind {
             Kind::Symlink => here.make_symlink(name, member.link),
@@ -252,13 +254,14 @@ impl Extractor {
         match made {
             Err(error) if has_errno(&error, &[Errno::EPERM]) && member.kind != Kind::Symlink => {
                 self.skipped.insert(item.path.to_vec());
-                let reason = "left out, because making it is not permitted (a device needs CAP_MKNOD)";
-                return crew.warn(&full, reason);
+                let reason =
+                    "left out, because making it is not permitted (a device needs CAP_MKNOD)".to_owned();
+                return crew.remark(&full, reason.into());
             }
             made => made.context("create", &full)?,
         }
         let node = here.node(name).context("open", &full)?;
-        metadata.apply(&node, true, &full, &mut |reason| crew.warn(&full, &reason))
+        metadata.apply(&node, true, &full, &mut |remark| crew.remark(&full, remark))
     }
 
     fn full(&self, path: &[u8]) -> Vec<u8> {

@@ -3,6 +3,7 @@
 //! completed.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::error::{Context, Error, Result};
 use crate::fs::handle::join;
@@ -22,7 +23,7 @@ use crate::staging::CLEARED;
 pub(super) fn restore(job: &Job, targets: &Targets) -> Result<()> {
     let Targets { dirs, files } = targets;
     let outlines = dirs.iter().map(|dir| {
-        let outline = Outline::new(&dir.path, job.options.no_owner, dir.pins.clone());
+        let outline = Outline::new(&dir.path, Arc::clone(&job.owners), dir.pins.clone());
         (dir.wanted, Destination::Outline(Box::new(outline)))
     });
     let sources = pass::run(job, outlines, files)?;
@@ -95,7 +96,7 @@ fn fill(job: &Job, dirs: &[DirTarget], stages: &[Stage], cleared: &mut bool) -> 
         // From here on there is nothing to put back.
         job.spare.release();
         clear(dir, stage, cleared)?;
-        let extractor = Extractor::new(&dir.root, &dir.path, job.options.no_owner, dir.pins.clone())?;
+        let extractor = Extractor::new(&dir.root, &dir.path, Arc::clone(&job.owners), dir.pins.clone())?;
         destinations.push((dir.wanted, Destination::Extract(Box::new(extractor))));
     }
     // A volume that was empty before is no longer as it was, either.

@@ -80,7 +80,7 @@ fn metadata(fields: &mut JournalFields) -> Option<Metadata> {
         xattrs.push((fields.next()?.to_vec(), fields.next()?.to_vec()));
     }
     let owner = (uid != u32::MAX && gid != u32::MAX).then_some((uid, gid));
-    Some(Metadata { mode, owner, mtime, xattrs })
+    Some(Metadata { mode, owner, mtime, xattrs, ..Metadata::default() })
 }
 
 struct JournalFields<'a>(&'a [u8]);
@@ -109,6 +109,7 @@ mod tests {
             owner: Some((0, 4_294_967_294)),
             mtime: Time { secs: -1, nanos: 5 },
             xattrs: vec![(b"user.a".to_vec(), b"\0\n\xff".to_vec())],
+            ..Metadata::default()
         };
         let plan = Plan {
             away: vec![b"a\nb".to_vec(), b"\xff".to_vec()],

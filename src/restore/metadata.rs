@@ -10,10 +10,12 @@ use nix::errno::Errno;
 use crate::archive::decode::Head;
 use crate::archive::entry::Entry;
 use crate::error::{Context, Error, Hint, Result, reason};
+use crate::fs::handle::LEAVE;
 use crate::fs::ids::Namespace;
 use crate::fs::xattrs::{ACL_ACCESS, ACL_DEFAULT, Xattr};
-use crate::fs::{FileKind, Handle, Stat, acl, has_errno};
+use crate::fs::{FileKind, Handle, Stat, has_errno};
 use crate::name::Shown;
+use crate::restore::owners::{OwnerRules, Remark};
 use crate::time::Time;
 
 /// The longest list of a file's attributes that Linux gives out, in bytes (`XATTR_LIST_MAX`).
@@ -29,6 +31,8 @@ pub(super) struct Metadata {
     pub(super) mode: u32,
     /// `None` leaves the owner as it is.
     pub(super) owner: Option<(u32, u32)>,
+    /// It is no error when the owner may not be set.
+    pub(super) may_lack_owner: bool,
     pub(super) mtime: Time,
     /// All of them, ACLs in the kernel's form, sorted by name.
     pub(super) xattrs: Vec<Xattr>,
@@ -44,31 +48,33 @@ struct Misfit {
 
 impl Metadata {
     /// What `entry` says. `path` is for messages.
-    pub(super) fn of_entry(entry: &Entry, no_owner: bool, path: &[u8]) -> Result<Self> {
+    pub(super) fn of_entry(entry: &Entry, owners: &OwnerRules, path: &[u8]) -> Result<Self> {
         if entry.xattrs.iter().map(|(name, _)| name.len() + 1).sum::<usize>() > MAX_NAMES {
             return Err(malformed(path, "more extended attributes than a file can have"));
         }
-        let owner = owner(entry.uid, entry.gid, no_owner).ok_or_else(|| malformed(path, BAD_OWNER))?;
+        let owner = owners.owner(entry.uid, entry.gid).ok_or_else(|| malformed(path, BAD_OWNER))?;
         let mut xattrs = entry.xattrs.clone();
         for (name, text) in [(ACL_ACCESS, &entry.acl_access), (ACL_DEFAULT, &entry.acl_default)] {
             if let Some(text) = text {
-                let raw = acl::from_text(text).ok_or_else(|| malformed(path, "a malformed ACL"))?;
+                let raw = owners.acl(text).ok_or_else(|| malformed(path, "a malformed ACL"))?;
                 xattrs.push((name.to_vec(), raw));
             }
         }
         xattrs.sort_unstable();
-        Ok(Metadata { mode: entry.mode, owner, mtime: entry.mtime, xattrs })
+        let (mode, mtime, may_lack_owner) = (entry.mode, entry.mtime, owners.may_lack);
+        Ok(Metadata { mode, owner: Some(owner), may_lack_owner, mtime, xattrs })
     }
 
     /// What a member says, whose full path `path` gives for messages.
-    pub(super) fn of_head(head: &Head, no_owner: bool, path: impl FnOnce() -> Vec<u8>) -> Result<Self> {
+    pub(super) fn of_head(head: &Head, owners: &OwnerRules, path: impl FnOnce() -> Vec<u8>) -> Result<Self> {
         if head.has_attributes {
-            return Self::of_entry(&head.to_member().entry, no_owner, &path());
+            return Self::of_entry(&head.to_member().entry, owners, &path());
         }
-        let Some(owner) = owner(head.uid, head.gid, no_owner) else {
+        let Some(owner) = owners.owner(head.uid, head.gid) else {
             return Err(malformed(&path(), BAD_OWNER));
         };
-        Ok(Metadata { mode: head.mode, owner, mtime: head.mtime, xattrs: Vec::new() })
+        let (mode, mtime, may_lack_owner) = (head.mode, head.mtime, owners.may_lack);
+        Ok(Metadata { mode, owner: Some(owner), may_lack_owner, mtime, xattrs: Vec::new() })
     }
 
     /// What `handle` has now.
@@ -80,7 +86,8 @@ impl Metadata {
                 xattrs.push((name, value));
             }
         }
-        Ok(Metadata { mode: stat.mode, owner: Some((stat.uid, stat.gid)), mtime: stat.mtime, xattrs })
+        let owner = Some((stat.uid, stat.gid));
+        Ok(Metadata { mode: stat.mode, owner, mtime: stat.mtime, xattrs, ..Metadata::default() })
     }
 
     /// Gives all this to what `handle` has open, and reports to `warn` what could not be set for want of
@@ -90,12 +97,13 @@ impl Metadata {
         handle: &Handle,
         fresh: bool,
         path: &[u8],
-        warn: &mut dyn FnMut(String) -> Result<()>,
+        warn: &mut dyn FnMut(Remark) -> Result<()>,
     ) -> Result<()> {
         let before = handle.stat().context("look at", path)?;
-        if let Some((uid, gid)) = self.owner.filter(|&owner| owner != (before.uid, before.gid)) {
-            handle.set_owner(uid, gid).map_err(|source| owner_refused(path, (uid, gid), source))?;
-        }
+        let mode = match self.owner.filter(|&owner| owner != (before.uid, before.gid)) {
+            Some(owner) => self.set_owner(handle, owner, path)?,
+            None => self.mode,
+        };
         if !fresh {
             self.remove_others(handle, path, warn)?;
         }
@@ -103,11 +111,40 @@ impl Metadata {
             self.xattrs.iter().partition(|(name, _)| name.starts_with(b"user."));
         set_xattrs(handle, &user, path, warn)?;
         if before.kind != FileKind::Symlink {
-            handle.set_mode(self.mode).context("set the mode of", path)?;
+            handle.set_mode(mode).context("set the mode of", path)?;
         }
         set_xattrs(handle, &other, path, warn)?;
         handle.set_mtime(self.mtime).context("set the time of", path)?;
-        self.compare(handle, path, warn)
+        self.compare(handle, mode, path, warn)
+    }
+
+    /// Sets the owner, or what of it may be set; returns the mode that the file may have then. A setuid or
+    /// setgid bit is never given to one whose owner or group is another than the snapshot's.
+    fn set_owner(&self, handle: &Handle, (uid, gid): (u32, u32), path: &[u8]) -> Result<u32> {
+        if let Err(source) = handle.set_owner(uid, gid) {
+            if !self.may_lack_owner || !has_errno(&source, &REFUSED) {
+                return Err(owner_refused(path, (uid, gid), source));
+            }
+            // One of the two may be permitted: of one's own files, the group.
+            let _ = handle.set_owner(LEAVE, gid);
+            let _ = handle.set_owner(uid, LEAVE);
+        }
+        // Some filesystems do nothing, and say that they did.
+        let now = handle.stat().context("look at", path)?;
+        Ok(self.mode_under((now.uid, now.gid)))
+    }
+
+    /// The mode without the bits that lend the rights of an owner or group whose the file is not.
+    fn mode_under(&self, now: (u32, u32)) -> u32 {
+        let wanted = self.owner.unwrap_or(now);
+        let setuid = if now.0 == wanted.0 { 0 } else { SETUID };
+        let setgid = if now.1 == wanted.1 { 0 } else { SETGID };
+        self.mode & !setuid & !setgid
+    }
+
+    /// What becomes of it where `owner` is all that can be set.
+    pub(super) fn under(self, owner: (u32, u32)) -> Self {
+        Metadata { mode: self.mode_under(owner), owner: Some(owner), ..self }
     }
 
     /// The permissions to make a file with, so that it need not be given its mode afterwards. Nobody may read
@@ -128,14 +165,17 @@ impl Metadata {
         creator: &Creator,
         permissions: u32,
         path: &dyn Fn() -> Vec<u8>,
-        warn: &mut dyn FnMut(String) -> Result<()>,
+        warn: &mut dyn FnMut(Remark) -> Result<()>,
     ) -> Result<()> {
         let lacking = permissions & creator.umask.load(Ordering::Relaxed);
         if !self.xattrs.is_empty() {
             return self.apply(handle, true, &path(), warn);
         }
         if let Some((uid, gid)) = self.owner.filter(|&owner| owner != creator.owner) {
-            handle.set_owner(uid, gid).map_err(|source| owner_refused(&path(), (uid, gid), source))?;
+            match handle.set_owner(uid, gid) {
+                Err(_) if self.may_lack_owner => return self.apply(handle, true, &path(), warn),
+                set => set.map_err(|source| owner_refused(&path(), (uid, gid), source))?,
+            }
         }
         if self.mode != permissions || lacking != 0 {
             handle.set_mode(self.mode).map_err(|error| failed("set the mode of", path, error))?;
@@ -176,7 +216,7 @@ impl Metadata {
         &self,
         handle: &Handle,
         path: &[u8],
-        warn: &mut dyn FnMut(String) -> Result<()>,
+        warn: &mut dyn FnMut(Remark) -> Result<()>,
     ) -> Result<()> {
         for name in handle.xattr_names().context("read the extended attributes of", path)? {
             if !self.xattrs.iter().any(|(kept, _)| *kept == name)
@@ -192,23 +232,24 @@ impl Metadata {
     fn compare(
         &self,
         handle: &Handle,
+        mode: u32,
         path: &[u8],
-        warn: &mut dyn FnMut(String) -> Result<()>,
+        warn: &mut dyn FnMut(Remark) -> Result<()>,
     ) -> Result<()> {
         let stat = handle.stat().context("look at", path)?;
-        let Misfit { mode, owner, mtime } = self.misfit(&stat);
-        if mode {
-            warn(format!("its mode became {:04o} instead of {:04o}", stat.mode, self.mode))?;
+        let Misfit { owner, mtime, .. } = self.misfit(&stat);
+        if stat.kind != FileKind::Symlink && stat.mode != mode {
+            warn(format!("its mode became {:04o} instead of {mode:04o}", stat.mode).into())?;
         }
-        if owner {
-            warn(format!("its owner became {}:{}", stat.uid, stat.gid))?;
+        if owner && self.may_lack_owner {
+            warn(Remark::Unowned)?;
+        } else if owner {
+            let lost = if mode == self.mode { "" } else { ", without the setuid or setgid bit" };
+            warn(format!("its owner became {}:{}{lost}", stat.uid, stat.gid).into())?;
         }
         if mtime {
-            warn(format!(
-                "this filesystem keeps its time as {} instead of {}",
-                stat.mtime.to_pax(),
-                self.mtime.to_pax()
-            ))?;
+            let (now, wanted) = (stat.mtime.to_pax(), self.mtime.to_pax());
+            warn(format!("this filesystem keeps its time as {now} instead of {wanted}").into())?;
         }
         Ok(())
     }
@@ -231,16 +272,11 @@ impl Creator {
 
 const BAD_OWNER: &str = "an impossible owner";
 
-/// The owner to set, if any; `None` for one that cannot be.
-#[expect(clippy::option_option, reason = "whether it is possible, and whether it is to be set")]
-fn owner(uid: u64, gid: u64, no_owner: bool) -> Option<Option<(u32, u32)>> {
-    if no_owner {
-        return Some(None);
-    }
-    // The system takes the highest number for "leave it".
-    let id = |id: u64| u32::try_from(id).ok().filter(|&id| id != u32::MAX);
-    Some(Some((id(uid)?, id(gid)?)))
-}
+const SETUID: u32 = 0o4000;
+const SETGID: u32 = 0o2000;
+
+/// What the system answers about an owner that it does not let this process set, or does not know.
+const REFUSED: [Errno; 3] = [Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP];
 
 fn malformed(path: &[u8], what: &str) -> Error {
     Error::Volume {
@@ -272,19 +308,19 @@ fn set_xattrs(
     handle: &Handle,
     xattrs: &[&Xattr],
     path: &[u8],
-    warn: &mut dyn FnMut(String) -> Result<()>,
+    warn: &mut dyn FnMut(Remark) -> Result<()>,
 ) -> Result<()> {
     let mut failed = 0;
     for (name, value) in xattrs {
         if let Err(error) = handle.set_xattr(name, value) {
             failed += 1;
-            let mut named = |reason| if failed <= MAX_WARNINGS { warn(reason) } else { Ok(()) };
+            let mut named = |remark| if failed <= MAX_WARNINGS { warn(remark) } else { Ok(()) };
             cannot_set("set", name, path, error, &mut named)?;
         }
     }
     match failed.saturating_sub(MAX_WARNINGS) {
         0 => Ok(()),
-        more => warn(format!("cannot set {more} more of its extended attributes")),
+        more => warn(format!("cannot set {more} more of its extended attributes").into()),
     }
 }
 
@@ -294,7 +330,7 @@ fn cannot_set(
     name: &[u8],
     path: &[u8],
     source: io::Error,
-    warn: &mut dyn FnMut(String) -> Result<()>,
+    warn: &mut dyn FnMut(Remark) -> Result<()>,
 ) -> Result<()> {
     const CANNOT: [Errno; 7] = [
         Errno::EPERM,
@@ -306,11 +342,8 @@ fn cannot_set(
         Errno::EINVAL,
     ];
     if has_errno(&source, &CANNOT) {
-        return warn(format!(
-            "cannot {what} its extended attribute {}: {}",
-            Shown::from(name),
-            reason(&source)
-        ));
+        let (name, reason) = (Shown::from(name), reason(&source));
+        return warn(format!("cannot {what} its extended attribute {name}: {reason}").into());
     }
     Err(Error::Io { action: "set an extended attribute of", path: Shown::from(path), source })
 }

@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::name::Shown;
+use crate::restore::owners::{OwnerMapping, OwnerRules};
 
 /// How a restore is done.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -23,8 +25,10 @@ pub struct RestoreOptions {
     pub dry_run: bool,
     /// Check the whole snapshot, then clear each volume and extract into it: for want of room for two copies.
     pub in_place: bool,
-    /// Leave owners as they are.
+    /// Count owners that may not be set, where they would be an error.
     pub no_owner: bool,
+    /// What becomes of the snapshot's owners, for a move between hosts.
+    pub map_owner: Vec<OwnerMapping>,
     /// With `into`, where there must be nothing yet: restore what is sound of a damaged snapshot, and list
     /// the rest.
     pub skip_damaged: bool,
@@ -42,6 +46,7 @@ impl Default for RestoreOptions {
             dry_run: false,
             in_place: false,
             no_owner: false,
+            map_owner: Vec::new(),
             skip_damaged: false,
             lock_timeout: crate::defaults::DEFAULT_LOCK_TIMEOUT,
         }
@@ -49,6 +54,11 @@ impl Default for RestoreOptions {
 }
 
 impl RestoreOptions {
+    /// What becomes of the snapshot's owners.
+    pub(super) fn owners(&self) -> Result<Arc<OwnerRules>> {
+        OwnerRules::new(self.no_owner, &self.map_owner).map(Arc::new)
+    }
+
     /// One path is restored beside what is in a volume, never in place of all of it.
     pub(super) fn check(&self) -> Result<()> {
         if self.skip_damaged && (self.into.is_none() || self.in_place) {

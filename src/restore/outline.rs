@@ -3,6 +3,7 @@
 //! nothing is made of.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
@@ -11,6 +12,7 @@ use crate::error::{Error, Hint, Result};
 use crate::fs::handle::{join, parent_and_name};
 use crate::name::Shown;
 use crate::restore::metadata::Metadata;
+use crate::restore::owners::OwnerRules;
 use crate::restore::pins::{Pins, is_asked_for};
 use crate::restore::rules::{BAD_LINK, Order, Way, check_lengths, check_member};
 use crate::volume::VolumeType;
@@ -20,7 +22,7 @@ pub(super) struct Outline {
     volume: Vec<u8>,
     kind: VolumeType,
     pins: Pins,
-    no_owner: bool,
+    owners: Arc<OwnerRules>,
     seen: HashMap<[u8; 16], Seen>,
     /// With the paths of directories that have no member, and are made.
     order: Order<(), BTreeSet<Vec<u8>>>,
@@ -35,24 +37,20 @@ enum Seen {
 }
 
 impl Outline {
-    pub(super) fn new(volume: &[u8], no_owner: bool, pins: Pins) -> Self {
+    pub(super) fn new(volume: &[u8], owners: Arc<OwnerRules>, pins: Pins) -> Self {
         Outline {
             volume: volume.to_vec(),
             kind: VolumeType::Dir,
             pins,
-            no_owner,
+            owners,
             seen: HashMap::new(),
             order: Order::Tree(Way::default()),
         }
     }
 
     /// For members of which some are missing.
-    pub(super) fn with_gaps(volume: &[u8], kind: VolumeType, no_owner: bool) -> Self {
-        Outline {
-            kind,
-            order: Order::Any(BTreeSet::new()),
-            ..Outline::new(volume, no_owner, Pins::default())
-        }
+    pub(super) fn with_gaps(volume: &[u8], kind: VolumeType, owners: Arc<OwnerRules>) -> Self {
+        Outline { kind, order: Order::Any(BTreeSet::new()), ..Outline::new(volume, owners, Pins::default()) }
     }
 
     /// The full paths of directories that are made for what is in them, or for what of that is asked for.
@@ -77,7 +75,7 @@ impl Outline {
         if self.seen.contains_key(&key(path)) && !is_made {
             return Err(content.damaged("a second member of the same name"));
         }
-        Metadata::of_head(member, self.no_owner, || join(&self.volume, path))?;
+        Metadata::of_head(member, &self.owners, || join(&self.volume, path))?;
         match (member.kind, source) {
             (Kind::File, _) if member.stored.sparse.is_some() => drop(content.map()?),
             (Kind::HardLink, Some(source)) => self.link(path, source, content)?,

@@ -123,11 +123,11 @@ pub(super) fn write(
     job: &Job,
     run: &Run,
 ) -> Result<()> {
-    let metadata = Metadata::of_entry(&source.member.entry, job.options.no_owner, path)?;
+    let metadata = Metadata::of_entry(&source.member.entry, &job.owners, path)?;
     let content = Content::new(job.reader, source.data());
     write_content(file, room, job.reader, content, path, &mut vec![0; 1 << 20], run)?;
     // A new file may have inherited an ACL.
-    metadata.apply(file.handle(), false, path, &mut |reason| job.warn(path, reason))?;
+    metadata.apply(file.handle(), false, path, &mut |remark| job.remark(path, remark))?;
     file.handle().sync().context("sync", path)
 }
 

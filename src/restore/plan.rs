@@ -38,7 +38,7 @@ pub(super) struct Planner<'a> {
     pub(super) only: Option<&'a [u8]>,
     /// The root was made by this run, and has nothing of its own to keep.
     pub(super) made: bool,
-    pub(super) no_owner: bool,
+    pub(super) may_lack_owner: bool,
 }
 
 impl Planner<'_> {
@@ -117,9 +117,7 @@ impl Planner<'_> {
         let full = join(self.volume, at);
         let before = Metadata::of_handle(old).context("look at", &full)?;
         let mut after = Metadata::of_handle(new.unwrap_or(old)).context("look at", &full)?;
-        if self.no_owner {
-            after.owner = None;
-        }
+        after.may_lack_owner = self.may_lack_owner;
         plan.exchanged.push(Exchanged { path: at.to_vec(), before, after });
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::name::Shown;
 use crate::observer::{Phase, Run};
 use crate::report::LeftOut;
 use crate::restore::outline::Outline;
+use crate::restore::owners::OwnerRules;
 use crate::restore::pins::is_asked_for;
 use crate::restore::wanted::Wanted;
 use crate::snapshot::gaps::{Gap, Gaps};
@@ -62,7 +63,7 @@ pub(super) fn sift(
     remnant: &mut Remnant,
     wanted: &mut Vec<Wanted>,
     only: Option<&[u8]>,
-    no_owner: bool,
+    owners: &Arc<OwnerRules>,
     run: &Run,
 ) -> Result<Sifted> {
     run.observer.begin(Phase::Verifying, Some(remnant.snapshot.end - remnant.snapshot.start));
@@ -73,7 +74,7 @@ pub(super) fn sift(
         only,
         outlines: wanted
             .iter()
-            .map(|one| Outline::with_gaps(one.path.as_bytes(), one.kind, no_owner))
+            .map(|one| Outline::with_gaps(one.path.as_bytes(), one.kind, Arc::clone(owners)))
             .collect(),
         taken: vec![0; wanted.len()],
         gaps: Gaps::default(),

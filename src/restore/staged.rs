@@ -1,5 +1,7 @@
 //! Stage, check, swap: the restore that leaves each volume whole, old or new, whatever happens.
 
+use std::sync::Arc;
+
 use crate::error::{Context, Error, Result};
 use crate::name::Shown;
 use crate::observer::Phase;
@@ -43,7 +45,7 @@ fn stage_and_swap(
     let mut plans = Vec::new();
     job.run.observer.begin(Phase::Syncing, None);
     for (dir, stage) in dirs.iter().zip(&*stages) {
-        plans.push(stage.plan(&dir.pins, job.only, dir.made, job.options.no_owner)?);
+        plans.push(stage.plan(&dir.pins, job.only, dir.made, job.owners.may_lack)?);
         stage.root.sync_filesystem().context("sync", &dir.path)?;
     }
     job.run.cancel.check("the volumes are as they were")?;
@@ -63,7 +65,7 @@ fn extract(
         let stage = dir.make_stage(&job.survey.volumes[dir.wanted].staging_names, &job.spare)?;
         let opened = stage.staging.directory(NEW).context("open the staging directory in", &dir.path);
         stages.push(stage);
-        let mut extractor = Extractor::new(&opened?, &dir.path, job.options.no_owner, Pins::default())?;
+        let mut extractor = Extractor::new(&opened?, &dir.path, Arc::clone(&job.owners), Pins::default())?;
         if !job.snapshot.gaps.is_empty() {
             extractor = extractor.with_gaps();
         }
@@ -86,7 +88,7 @@ fn swap(
         for (stage, plan) in stages.iter().zip(plans) {
             marked += 1;
             stage.mark(plan)?;
-            stage.swap(plan, &mut |path, reason| job.warn(path, reason))?;
+            stage.swap(plan, &mut |path, remark| job.remark(path, remark))?;
         }
         files.write(job, sources)
     };
@@ -170,7 +172,7 @@ mod tests {
             let stage = target.make_stage(&[], &Spare::default()).unwrap();
             let plan = stage.plan(&Pins::default(), None, false, false).unwrap();
             stage.mark(&plan).unwrap();
-            stage.swap(&plan, &mut |_, reason| panic!("{reason}")).unwrap();
+            stage.swap(&plan, &mut |_, remark| panic!("{remark:?}")).unwrap();
             stages.push(stage);
         }
         stages

@@ -14,6 +14,7 @@ use crate::fs::{Descent, FileId, Handle, StoreFile, remove};
 use crate::name::Shown;
 use crate::restore::journal;
 use crate::restore::moves::Moves;
+use crate::restore::owners::Remark;
 use crate::restore::pins::Pins;
 use crate::restore::plan::{Plan, Planner};
 use crate::staging::{self, CLEARED, NEW, OLD, SWAPPING};
@@ -42,12 +43,12 @@ impl Stage {
         pins: &Pins,
         only: Option<&[u8]>,
         made: bool,
-        no_owner: bool,
+        may_lack_owner: bool,
     ) -> Result<Plan> {
         let new = self.staging.directory(NEW).context("open", &self.volume)?;
         let mut existing = self.root.names().context("list", &self.volume)?;
         existing.retain(|name| *name != self.name);
-        Planner { volume: &self.volume, pins, only, made, no_owner }.plan(&self.root, existing, &new)
+        Planner { volume: &self.volume, pins, only, made, may_lack_owner }.plan(&self.root, existing, &new)
     }
 
     /// Writes the mark: from here on, `old` may hold the only copy of something.
@@ -70,7 +71,7 @@ impl Stage {
     }
 
     /// Does the moves, then gives the root and the directories that stay their new metadata.
-    pub(super) fn swap(&self, plan: &Plan, warn: &mut dyn FnMut(&[u8], String) -> Result<()>) -> Result<()> {
+    pub(super) fn swap(&self, plan: &Plan, warn: &mut dyn FnMut(&[u8], Remark) -> Result<()>) -> Result<()> {
         let mut moves = Moves::new(&self.root, &self.volume)?;
         for path in &plan.away {
             moves.rename(path, &self.inside(OLD, path))?;
@@ -81,7 +82,11 @@ impl Stage {
         for exchanged in plan.exchanged.iter().rev() {
             let full = join(&self.volume, &exchanged.path);
             let handle = moves.directory(&exchanged.path)?;
-            exchanged.after.apply(handle, false, &full, &mut |reason| warn(&full, reason))?;
+            exchanged.after.apply(handle, false, &full, &mut |remark| match remark {
+                // What was staged for it was counted.
+                Remark::Unowned => Ok(()),
+                said @ Remark::Said(_) => warn(&full, said),
+            })?;
         }
         // Where one path is restored, the root keeps what it is, its time too.
         if plan.exchanged.first().is_none_or(|first| !first.path.is_empty())

@@ -8,9 +8,10 @@ use crate::archive::open::Reader;
 use crate::error::{Context, Result};
 use crate::fs::handle::{join, parent_and_name};
 use crate::fs::{Handle, StoreFile};
-use crate::observer::{Run, Warning};
+use crate::observer::Run;
 use crate::restore::batch::{Batch, Outcome, PerVolume, Task, blame};
 use crate::restore::content::{Means, Room, is_worth_cloning, matches, write_content};
+use crate::restore::owners::Remark;
 use crate::restore::parts::Idle;
 
 /// How much of a large file is read at once, in bytes: what fits a processor's cache.
@@ -32,13 +33,13 @@ impl<'r> Worker<'r> {
 
     /// Does a batch, up to its first error.
     pub(super) fn run(&mut self, mut batch: Batch) -> Outcome {
-        let mut warnings = Vec::new();
-        let done = batch.tasks.iter().try_for_each(|task| self.file(task, &batch, &mut warnings));
+        let mut remarks = Vec::new();
+        let done = batch.tasks.iter().try_for_each(|task| self.file(task, &batch, &mut remarks));
         batch.release();
-        Outcome { batch, warnings, error: done.err() }
+        Outcome { batch, remarks, error: done.err() }
     }
 
-    fn file(&mut self, task: &Task, batch: &Batch, warnings: &mut Vec<Warning>) -> Result<()> {
+    fn file(&mut self, task: &Task, batch: &Batch, remarks: &mut Vec<(Vec<u8>, Remark)>) -> Result<()> {
         self.run.cancel.check("the volumes are as they were")?;
         let name = &batch.names[task.name.clone()];
         let data = MemberData::within(batch.chunk.bytes(), task.at, name, task.stored);
@@ -46,7 +47,7 @@ impl<'r> Worker<'r> {
         let Some(directory) = &task.directory else {
             return self.check(data);
         };
-        let made = self.make(task, directory, path, data, warnings);
+        let made = self.make(task, directory, path, data, remarks);
         made.map_err(|error| blame(error, &self.reader, task.stored.start, name))
     }
 
@@ -56,7 +57,7 @@ impl<'r> Worker<'r> {
         directory: &Handle,
         path: &[u8],
         data: MemberData,
-        warnings: &mut Vec<Warning>,
+        remarks: &mut Vec<(Vec<u8>, Remark)>,
     ) -> Result<()> {
         let PerVolume { path: volume, creator, pair } = &*task.volume;
         let full = || join(volume, path);
@@ -85,8 +86,8 @@ impl<'r> Worker<'r> {
                 write_content(&file, room, &self.reader, content, &full, &mut self.buffer, self.run)?;
             }
         }
-        task.metadata.apply_to_new(file.handle(), creator, mode, &full, &mut |reason| {
-            warnings.push(Warning { path: full(), reason });
+        task.metadata.apply_to_new(file.handle(), creator, mode, &full, &mut |remark| {
+            remarks.push((full(), remark));
             Ok(())
         })
     }

@@ -33,4 +33,5 @@ mod layers;
 mod modes;
 mod namespaces;
 mod others;
+mod ownership;
 mod round_trip;

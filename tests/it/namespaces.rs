@@ -201,6 +201,41 @@ fn a_restore_says_what_to_do_about_an_owner_that_is_not_mapped() {
 }
 
 #[test]
+fn an_owner_that_is_not_mapped_is_counted_with_no_owner_and_can_be_mapped_to_another() {
+    namespaced(|s, maps| {
+        let mut tree = Tree::at(s.path("vol"));
+        for (name, uid, gid) in
+            [("uid", 70000, 1), ("gid", 1, 70000), ("both", 70000, 70000), ("mapped", 1, 1)]
+        {
+            tree = tree.file(name, "x").owner(uid, gid).mode(0o6755);
+        }
+        let volume = tree.done();
+        s.configure("p", &[&volume]);
+        s.init();
+        s.backup();
+        let run = run_in((s, maps), REMAPPED, &[], &["restore", "--no-owner"]).ok();
+        run.says(&["/vol/both: it and 2 other files did not get"]).prints(&["1 warning"]);
+        let found = Picture::of(&volume);
+        // As the host sees them.
+        for (name, uid, gid, mode) in [
+            ("uid", 0, 200_001, 0o2755),
+            ("gid", 200_001, 0, 0o4755),
+            ("both", 0, 0, 0o755),
+            ("mapped", 200_001, 200_001, 0o6755),
+        ] {
+            let entry = found.entry(name);
+            assert_eq!((entry.uid, entry.gid, entry.mode & 0o7777), (uid, gid, mode), "{name}");
+        }
+        run_in((s, maps), REMAPPED, &[], &["restore", "--map-owner", "70000:1"]).ok().prints(&["0 warnings"]);
+        let found = Picture::of(&volume);
+        for name in ["uid", "gid", "both", "mapped"] {
+            let entry = found.entry(name);
+            assert_eq!((entry.uid, entry.gid, entry.mode & 0o7777), (200_001, 200_001, 0o6755), "{name}");
+        }
+    });
+}
+
+#[test]
 fn what_is_closed_to_the_namespace_s_root_is_said_to_be_so() {
     namespaced(|s, maps| {
         let volume = Tree::at(s.path("vol")).file("file", b"x").owner(5000, 5000).mode(0o600).done();

@@ -134,7 +134,7 @@ fn a_complete_swap_whose_mark_is_still_there_is_undone_too() {
     let pins = volume(root);
     let before = picture(root);
     let (stage, plan) = marked(root, &pins);
-    stage.swap(&plan, &mut |_, reason| panic!("{reason}")).unwrap();
+    stage.swap(&plan, &mut |_, remark| panic!("{remark:?}")).unwrap();
     assert_eq!(fs::read(root.join("a/now/a/directory")).unwrap(), b"new");
     assert_eq!(fs::read(root.join("p/q/pinned")).unwrap(), b"old");
     drop(stage);
@@ -162,7 +162,7 @@ fn a_restore_cut_off_while_it_deletes_the_former_content_stays() {
     let root = folder.path();
     let pins = volume(root);
     let (stage, plan) = marked(root, &pins);
-    stage.swap(&plan, &mut |_, reason| panic!("{reason}")).unwrap();
+    stage.swap(&plan, &mut |_, remark| panic!("{remark:?}")).unwrap();
     filetime::set_file_mtime(root, filetime::FileTime::from_unix_time(77, 7)).unwrap();
     stage.commit().unwrap();
     let name = ".snapshotter-staging";
@@ -223,7 +223,7 @@ fn one_path_with_something_pinned_in_it_is_exchanged_around_that() {
     let stage = stage(root);
     let plan = stage.plan(&pins, Some(b"p"), false, false).unwrap();
     stage.mark(&plan).unwrap();
-    stage.swap(&plan, &mut |_, reason| panic!("{reason}")).unwrap();
+    stage.swap(&plan, &mut |_, remark| panic!("{remark:?}")).unwrap();
     stage.commit().unwrap();
     let read = |path: &str| fs::read_to_string(root.join(path)).ok();
     for (path, content) in [("a", "old"), ("p/x", "new"), ("p/q/new", "new"), ("p/q/pinned", "old")] {

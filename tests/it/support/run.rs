@@ -91,6 +91,15 @@ impl Run {
         self
     }
 
+    /// Prints each of these words on stdout.
+    #[track_caller]
+    pub(crate) fn prints(self, words: &[&str]) -> Run {
+        for word in words {
+            assert!(self.stdout().contains(word), "stdout does not have {word:?}\n{self}");
+        }
+        self
+    }
+
     /// Says none of these words on stderr.
     #[track_caller]
     pub(crate) fn says_not(self, words: &[&str]) -> Run {
