@@ -11,8 +11,13 @@ use crate::sandbox::{Sandbox, address, docker, inspect, is_podman};
 
 /// The lease of a run that had stopped `name`, in the engine with this id.
 fn lease(state: &Path, engine: &(String, Option<String>), name: &str) {
+    lease_of(state, engine, name, &inspect(name, "{{.Id}}"));
+}
+
+/// The same, of a container with another id.
+fn lease_of(state: &Path, engine: &(String, Option<String>), name: &str, id: &str) {
     let lease = json!({"version": 1, "engine": {"address": engine.0, "id": engine.1}, "entries": [{
-        "id": inspect(name, "{{.Id}}"), "name": name, "compose": null, "manner": "stop", "depth": 0,
+        "id": id, "name": name, "compose": null, "manner": "stop", "depth": 0,
         "restart": {"Name": "always", "MaximumRetryCount": 0}, "patience": 10, "asked": 1,
     }]});
     fs::write(state.join("lease-1-1.json"), lease.to_string()).unwrap();
@@ -57,7 +62,8 @@ fn what_cannot_be_started_fails_with_a_line() {
     let state = tempfile::tempdir().unwrap();
     let app = sandbox.run("app", &[]);
     docker(&["stop", &app]);
-    lease(state.path(), &("unix:///another.sock".to_owned(), Some("ANOTHER".to_owned())), &app);
+    let another = ("unix:///another.sock".to_owned(), Some("ANOTHER".to_owned()));
+    lease_of(state.path(), &another, &app, &"0".repeat(64));
     let said = failure(&recover(state.path(), &[]));
     assert!(said.contains("this is another engine: choose that one with --host"), "{said}");
     assert_eq!(inspect(&app, "{{.State.Status}}"), "exited");

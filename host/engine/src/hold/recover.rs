@@ -4,7 +4,7 @@ use crate::api::Engine;
 use crate::error::{Error, Result};
 use crate::hold::event::Observer;
 use crate::hold::resume::{self, Resumed};
-use crate::lease::{EngineName, State, Taken};
+use crate::lease::{EngineName, Lease, State, Taken};
 
 /// What was found in the leases of a machine.
 #[derive(Debug, Default)]
@@ -46,16 +46,33 @@ pub async fn recover(engine: &Engine, state: &State, observer: Observer<'_>) -> 
     let this = EngineName { address: engine.address().to_string(), id: engine.id().await? };
     for name in leases {
         match state.take(&name) {
-            Ok(Taken::Ours(lease)) if lease.engine().is_same(&this) => {
-                let release = resume::all(engine, lease, observer).await;
-                recovered.resumed.extend(release.resumed);
-                recovered.failed.extend(release.failed);
+            Ok(Taken::Ours(lease)) => {
+                if is_of(engine, &this, &lease).await? {
+                    let release = resume::all(engine, lease, observer).await;
+                    recovered.resumed.extend(release.resumed);
+                    recovered.failed.extend(release.failed);
+                } else {
+                    recovered.elsewhere.push(lease.engine().address.clone());
+                }
             }
-            Ok(Taken::Ours(lease)) => recovered.elsewhere.push(lease.engine().address.clone()),
             Ok(Taken::Held { holder }) => recovered.held.push(holder),
             Ok(Taken::Gone) => {}
             Err(error) => recovered.unreadable.push(error),
         }
     }
     Ok(recovered)
+}
+
+/// Whether the containers of `lease` are those of `engine`, which calls itself `this`. An engine that has lost the file
+/// with its name makes up another, and one can be reached by several addresses; but no two containers have one id.
+async fn is_of(engine: &Engine, this: &EngineName, lease: &Lease) -> Result<bool> {
+    if lease.record().engine.is_same(this) {
+        return Ok(true);
+    }
+    for entry in &lease.record().entries {
+        if engine.container(&entry.id).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -122,9 +122,7 @@ impl State {
 
     fn refuse_doubles(&self, record: &Record) -> Result<()> {
         for name in self.leases()? {
-            let Some(other) = self.read(&name)?.filter(|other| other.engine.is_same(&record.engine)) else {
-                continue;
-            };
+            let Some(other) = self.read(&name)? else { continue };
             let double = |id: &str| other.entries.iter().any(|entry| entry.id == id);
             if let Some(entry) = record.entries.iter().find(|entry| double(&entry.id)) {
                 let lives = lock::is_held(&self.directory, &name);
