@@ -20,7 +20,7 @@ use crate::restore::crew::{Crew, Left};
 use crate::restore::metadata::Metadata;
 use crate::restore::owners::OwnerRules;
 use crate::restore::pins::{Fate, Pins};
-use crate::restore::rules::{BAD_LINK, Order, Way, check_member};
+use crate::restore::rules::{BAD_LINK, IN_NO_DIRECTORY, Order, Way, check_member};
 use crate::volume::VolumeType;
 
 /// How much of attributes is kept for a directory until it is left, in bytes.
@@ -49,7 +49,7 @@ struct Directory {
     fresh: bool,
 }
 
-/// A directory of a damaged snapshot, whose metadata is set in the end.
+/// A directory whose metadata is set in the end, as members come in any order.
 struct LateDirectory {
     /// The offset of its member.
     start: u64,
@@ -71,8 +71,8 @@ impl Extractor {
         })
     }
 
-    /// Takes members of which some are missing, and their directories with them.
-    pub(super) fn with_gaps(self) -> Self {
+    /// Takes members in any order, as when some are missing, and their directories with them.
+    pub(super) fn in_any_order(self) -> Self {
         Extractor { order: Order::Any(Vec::new()), ..self }
     }
 
@@ -136,7 +136,7 @@ impl Extractor {
     /// Makes the directory that a member lies in the current one; returns the last name of its path.
     fn go_to_parent<'p>(&mut self, item: &Item<'p>, crew: &mut Crew) -> Result<&'p [u8]> {
         if let Order::Any(_) = self.order {
-            return self.make_parents(item.path);
+            return self.make_parents(item);
         }
         while let Order::Tree(way) = &self.order
             && !way.leads_to(item.path).map_err(|reason| item.damaged(reason))?
@@ -148,11 +148,14 @@ impl Extractor {
 
     /// Goes to the directory of a member when some directories have no member, or were left: those that are
     /// missing are made.
-    fn make_parents<'p>(&mut self, path: &'p [u8]) -> Result<&'p [u8]> {
-        let (parent, name) = parent_and_name(path);
-        let full = self.full(path);
+    fn make_parents<'p>(&mut self, item: &Item<'p>) -> Result<&'p [u8]> {
+        let (parent, name) = parent_and_name(item.path);
+        let full = self.full(item.path);
         match self.descent.go_to(parent) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if has_errno(&error, &[Errno::ENOTDIR, Errno::ELOOP]) => {
+                return Err(item.damaged(IN_NO_DIRECTORY));
+            }
             gone => return gone.context("open", &full).map(|_| name),
         }
         self.descent.go_to(b"").context("open", &full)?;

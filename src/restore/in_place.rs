@@ -23,7 +23,10 @@ use crate::staging::CLEARED;
 pub(super) fn restore(job: &Job, targets: &Targets) -> Result<()> {
     let Targets { dirs, files } = targets;
     let outlines = dirs.iter().map(|dir| {
-        let outline = Outline::new(&dir.path, Arc::clone(&job.owners), dir.pins.clone());
+        let mut outline = Outline::new(&dir.path, Arc::clone(&job.owners), dir.pins.clone());
+        if job.survey.any_order {
+            outline = outline.in_any_order();
+        }
         (dir.wanted, Destination::Outline(Box::new(outline)))
     });
     let sources = pass::run(job, outlines, files)?;
@@ -96,7 +99,10 @@ fn fill(job: &Job, dirs: &[DirTarget], stages: &[Stage], cleared: &mut bool) -> 
         // From here on there is nothing to put back.
         job.spare.release();
         clear(dir, stage, cleared)?;
-        let extractor = Extractor::new(&dir.root, &dir.path, Arc::clone(&job.owners), dir.pins.clone())?;
+        let mut extractor = Extractor::new(&dir.root, &dir.path, Arc::clone(&job.owners), dir.pins.clone())?;
+        if job.survey.any_order {
+            extractor = extractor.in_any_order();
+        }
         destinations.push((dir.wanted, Destination::Extract(Box::new(extractor))));
     }
     // A volume that was empty before is no longer as it was, either.

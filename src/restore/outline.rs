@@ -14,7 +14,7 @@ use crate::name::Shown;
 use crate::restore::metadata::Metadata;
 use crate::restore::owners::OwnerRules;
 use crate::restore::pins::{Pins, is_asked_for};
-use crate::restore::rules::{BAD_LINK, Order, Way, check_lengths, check_member};
+use crate::restore::rules::{BAD_LINK, IN_NO_DIRECTORY, Order, Way, check_lengths, check_member};
 use crate::volume::VolumeType;
 
 /// What was seen of a volume. A path is kept as 16 bytes of its hash, as there may be many.
@@ -48,9 +48,14 @@ impl Outline {
         }
     }
 
-    /// For members of which some are missing.
-    pub(super) fn with_gaps(volume: &[u8], kind: VolumeType, owners: Arc<OwnerRules>) -> Self {
-        Outline { kind, order: Order::Any(BTreeSet::new()), ..Outline::new(volume, owners, Pins::default()) }
+    /// For members that come in any order, as when some are missing.
+    pub(super) fn in_any_order(self) -> Self {
+        Outline { order: Order::Any(BTreeSet::new()), ..self }
+    }
+
+    /// For a volume of this type.
+    pub(super) fn of(kind: VolumeType, volume: &[u8], owners: Arc<OwnerRules>) -> Self {
+        Outline { kind, ..Outline::new(volume, owners, Pins::default()) }
     }
 
     /// The full paths of directories that are made for what is in them, or for what of that is asked for.
@@ -116,7 +121,7 @@ impl Outline {
         let is_free = |parent| self.seen.get(&key(parent)) != Some(&Seen::Other);
         match &mut self.order {
             Order::Any(_) if parents(path).all(is_free) => {}
-            Order::Any(_) => return Err(content.damaged("a member in what is no directory")),
+            Order::Any(_) => return Err(content.damaged(IN_NO_DIRECTORY)),
             Order::Tree(way) => {
                 while !way.leads_to(path).map_err(|reason| content.damaged(reason))? {
                     way.leave();

@@ -7,6 +7,7 @@ use crate::fs::handle::parent_and_name;
 use crate::volume::VolumeType;
 
 pub(super) const BAD_LINK: &str = "a link to anything but an earlier file of the same volume";
+pub(super) const IN_NO_DIRECTORY: &str = "a member in what is no directory";
 pub(super) const FOREIGN_SPARSE: &str = "a sparse format that this program does not extract";
 
 /// The longest name and the longest target of a symbolic link that Linux has, in bytes.
@@ -86,7 +87,7 @@ pub(super) fn check_lengths(path: &[u8], member: &Head) -> Result<(), &'static s
 pub(super) enum Order<T, L> {
     /// That of a walk down a tree.
     Tree(Way<T>),
-    /// Any, as some are missing, and their directories with them; with what the caller keeps meanwhile.
+    /// Any, as when some are missing, and their directories with them; with what the caller keeps meanwhile.
     Any(L),
 }
 

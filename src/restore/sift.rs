@@ -74,7 +74,7 @@ pub(super) fn sift(
         only,
         outlines: wanted
             .iter()
-            .map(|one| Outline::with_gaps(one.path.as_bytes(), one.kind, Arc::clone(owners)))
+            .map(|one| Outline::of(one.kind, one.path.as_bytes(), Arc::clone(owners)).in_any_order())
             .collect(),
         taken: vec![0; wanted.len()],
         gaps: Gaps::default(),

@@ -66,8 +66,8 @@ fn extract(
         let opened = stage.staging.directory(NEW).context("open the staging directory in", &dir.path);
         stages.push(stage);
         let mut extractor = Extractor::new(&opened?, &dir.path, Arc::clone(&job.owners), Pins::default())?;
-        if !job.snapshot.gaps.is_empty() {
-            extractor = extractor.with_gaps();
+        if job.survey.any_order {
+            extractor = extractor.in_any_order();
         }
         destinations.push((dir.wanted, Destination::Extract(Box::new(extractor))));
     }

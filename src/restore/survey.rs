@@ -14,7 +14,7 @@ use crate::error::{Error, Hint, Result};
 use crate::fs::handle::join;
 use crate::name::Shown;
 use crate::restore::pins::{is_asked_for, is_inside};
-use crate::restore::rules::check_path;
+use crate::restore::rules::{Way, check_path};
 use crate::restore::wanted::Wanted;
 use crate::snapshot::{Snapshot, VOLUMES_DATA, under};
 use crate::staging;
@@ -37,6 +37,8 @@ pub(super) struct Survey {
     pub(super) volumes: Vec<VolumeSurvey>,
     /// With `only`: the offsets of members outside it whose further names lie inside, by their paths.
     pub(super) sources: HashMap<Vec<u8>, u64>,
+    /// Members do not come as a walk down a tree meets them.
+    pub(super) any_order: bool,
 }
 
 /// A member that is to be restored.
@@ -115,8 +117,10 @@ impl Survey {
         let mut roots = vec![false; wanted.len()];
         let mut found_only = only.is_none();
         let mut sources = HashMap::new();
+        let mut order = OrderCheck::new(snapshot, wanted.len());
         walk(reader, snapshot, wanted, |found| {
             roots[found.wanted] |= found.path.is_empty();
+            order.member(&found);
             let Some(only) = only else {
                 volumes[found.wanted].count(found.path, found.member);
                 return Ok(());
@@ -153,7 +157,7 @@ impl Survey {
             })?;
         }
         let sources = sources.into_iter().filter_map(|(path, source)| Some((path, source?))).collect();
-        Ok(Survey { volumes, sources })
+        Ok(Survey { volumes, sources, any_order: order.any_order })
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -175,6 +179,40 @@ impl Survey {
     /// Sizes are what headers claim, and may be beyond all bounds.
     fn total(&self, of: impl Fn(&VolumeSurvey) -> u64) -> u64 {
         self.volumes.iter().map(of).fold(0, u64::saturating_add)
+    }
+}
+
+/// Whether members come in the order of a tree. All of ours do, or they are refused; those of the Go program
+/// may have been packed again by another one, which may put all directories before all files.
+struct OrderCheck {
+    /// One for each wanted volume; none once nothing is left to be found out.
+    ways: Vec<Way<()>>,
+    any_order: bool,
+}
+
+impl OrderCheck {
+    fn new(snapshot: &Snapshot, wanted: usize) -> Self {
+        let any_order = !snapshot.gaps.is_empty();
+        let ways = if snapshot.is_go() && !any_order { wanted } else { 0 };
+        OrderCheck { ways: (0..ways).map(|_| Way::default()).collect(), any_order }
+    }
+
+    fn member(&mut self, found: &FoundMember) {
+        let Some(way) = self.ways.get_mut(found.wanted) else { return };
+        loop {
+            match way.leads_to(found.path) {
+                Ok(true) => break,
+                Ok(false) => drop(way.leave()),
+                // A second root is wrong in any order.
+                Err(_) => {
+                    self.any_order = !found.path.is_empty();
+                    return self.ways.clear();
+                }
+            }
+        }
+        if found.member.kind == Kind::Directory {
+            way.enter(found.path, ());
+        }
     }
 }
 

@@ -321,3 +321,68 @@ fn the_original_program_still_restores_its_own_after_our_append() {
         );
     });
 }
+
+/// The same members in another order, which a key of Python's `tarfile` for each member says.
+fn reorder(from: &Path, to: &str, key: &str) {
+    let script = format!(
+        "import tarfile\n\
+        with tarfile.open({:?}) as a, tarfile.open({to:?}, 'w', format=tarfile.GNU_FORMAT) as b:\n\
+        \x20for m in sorted(a.getmembers(), key=lambda m: (m.name.endswith('volumes-data.yml'), {key})):\n\
+        \x20 b.addfile(m, a.extractfile(m) if m.isreg() else None)",
+        text(from)
+    );
+    tool("python3", ["-c", &script]).silent();
+}
+
+#[test]
+fn archives_of_the_original_that_were_packed_again_in_another_order_are_restored() {
+    if !need("python3") {
+        return;
+    }
+    sandboxed(|s| {
+        golden(s, "go-busy-lewin.tar");
+        let original = s.path("original.tar");
+        fs::rename(s.archive(), &original).unwrap();
+        for (at, key) in ["not m.isdir()", "m.isdir()", "-m.offset", "m.name[::-1]"].into_iter().enumerate() {
+            reorder(&original, "backup.tar", key);
+            fs::write(s.config(), "prefix: volumes/busy_lewin\n").unwrap();
+            let into = s.path(format!("into-{at}"));
+            s.run(["restore", "--into", text(&into)]).silent();
+            assert_busy_lewin(&into);
+            for volume in ["volume1", "volume3"] {
+                assert_same_tree(s.path("into-0/home").join(volume), into.join("home").join(volume));
+            }
+            // In its place, too, staged and not, over what is there and differs.
+            let volume = s.path(format!("volume-{at}"));
+            let picture = Picture::of(s.path("into-0/home/volume3"));
+            rename_target(s, &volume);
+            for way in ["--no-progress", "--in-place"] {
+                Tree::at(&volume).file(format!("more{way}"), b"not in the snapshot").done();
+                s.run(["restore", way]).silent();
+                picture.assert_same(&volume);
+            }
+        }
+    });
+}
+
+/// Makes the archive of the directory `/home/volume3` one of `volume`, and configures that.
+fn rename_target(s: &Sandbox, volume: &Path) {
+    let hash = |path: &str| {
+        let script = "import hashlib, sys; print(hashlib.sha256(sys.argv[1].encode()).hexdigest())";
+        tool("python3", ["-c", script, path]).ok().stdout().trim().to_owned()
+    };
+    let (old, new) = (hash("/home/volume3"), hash(text(volume)));
+    let script = "import tarfile, io, sys\n\
+        old, new, target = sys.argv[1:]\n\
+        a = tarfile.open('backup.tar'); b = tarfile.open('renamed.tar', 'w', format=tarfile.GNU_FORMAT)\n\
+        for m in a.getmembers():\n\
+        \x20data = a.extractfile(m).read() if m.isreg() else b''\n\
+        \x20if m.name.endswith('volumes-data.yml'):\n\
+        \x20 data = data.replace(old.encode(), new.encode()).replace(b'/home/volume3', target.encode())\n\
+        \x20m.name = m.name.replace(old, new); m.size = len(data)\n\
+        \x20b.addfile(m, io.BytesIO(data))\n\
+        b.close()";
+    tool("python3", ["-c", script, &old, &new, text(volume)]).silent();
+    fs::rename(s.path("renamed.tar"), s.archive()).unwrap();
+    s.configure("volumes/busy_lewin", &[volume]);
+}
