@@ -14,6 +14,7 @@ mod job;
 mod journal;
 mod metadata;
 mod moves;
+mod obstacles;
 mod options;
 mod outline;
 mod overwrite;
@@ -94,6 +95,7 @@ fn write(job: &Job) -> Result<()> {
     let mut below = job.options.into.as_deref().map(Below::open).transpose()?;
     let result = Targets::open(job, below.as_mut()).and_then(|targets| {
         targets.check_pins(job)?;
+        obstacles::refuse(job, &targets)?;
         if job.options.in_place { in_place::restore(job, &targets) } else { staged::restore(job, &targets) }
     });
     if let (Err(_), Some(below)) = (&result, &mut below) {

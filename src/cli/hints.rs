@@ -141,6 +141,18 @@ fn of_restore(hint: &Hint) -> Option<&'static str> {
         }
         Hint::RestoreAlone => "restore one of the two alone with --volume",
         Hint::MountVolumeWritable => "mount the volume without `:ro`, or restore beside it with --into",
+        Hint::LetGoOfImmutable => {
+            "it is immutable: take that away with `chattr -i`, as root of the host, or restore beside it with \
+             --into"
+        }
+        Hint::LetGoOfAppendOnly => {
+            "it is append-only: take that away with `chattr -a`, as root of the host, or restore beside it \
+             with --into"
+        }
+        Hint::ReadOnlySubvolume => {
+            "it is a read-only Btrfs snapshot: as root of the host, make it writable with `btrfs property set \
+             -f PATH ro false` or delete it with `btrfs subvolume delete`; or restore beside it with --into"
+        }
         Hint::RunAsOwner => "run as root, or as the owner of the volume's root",
         Hint::RoomOrInPlace => "make room, or restore over the present content with --in-place",
         Hint::NameAnotherDirectory => {

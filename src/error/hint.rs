@@ -126,6 +126,12 @@ pub enum Hint {
     RestoreAlone,
     /// The volume is mounted read-only.
     MountVolumeWritable,
+    /// A file in the volume is immutable.
+    LetGoOfImmutable,
+    /// A file in the volume is append-only.
+    LetGoOfAppendOnly,
+    /// A Btrfs subvolume in the volume is read-only, as snapshots are.
+    ReadOnlySubvolume,
     /// The volume's root is closed to this user.
     RunAsOwner,
     /// There is no room for a second copy.

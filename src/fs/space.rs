@@ -2,6 +2,9 @@
 
 use std::io;
 
+use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags, accessat};
+use rustix::io::Errno;
+
 use crate::fs::{FileKind, Handle, uninterrupted};
 
 /// `f_type` of filesystems; that of ext is of ext2, ext3 and ext4.
@@ -41,6 +44,16 @@ pub(crate) fn space(handle: &Handle) -> io::Result<Space> {
         inodes: (found.f_files > 0).then_some(found.f_favail),
         shares: SHARING_MAGIC.contains(&filesystem_type(handle)?),
     })
+}
+
+impl Handle {
+    /// Whether this directory may not be written, and that is not for its mount: of Btrfs, a subvolume may be
+    /// read-only, as snapshots often are.
+    pub(crate) fn is_read_only_subvolume(&self) -> bool {
+        let writable = accessat(CWD, self.proc_path(), Access::WRITE_OK, AtFlags::EACCESS);
+        writable == Err(Errno::ROFS)
+            && rustix::fs::fstatvfs(self).is_ok_and(|found| !found.f_flag.contains(StatVfsMountFlags::RDONLY))
+    }
 }
 
 /// The names in the root of a volume, without `lost+found` where that belongs to the filesystem.

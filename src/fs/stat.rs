@@ -52,6 +52,10 @@ pub(crate) struct Stat {
     pub(crate) nlink: u64,
     /// Major and minor number of a device.
     pub(crate) device: (u32, u32),
+    /// It may not be changed, moved or removed (`chattr +i`), as far as the filesystem says.
+    pub(crate) immutable: bool,
+    /// It may only grow (`chattr +a`).
+    pub(crate) append_only: bool,
     /// The mount that the file was reached through; `None` before Linux 5.8.
     pub(crate) mount: Option<u64>,
 }
@@ -102,6 +106,8 @@ fn stat(dir: impl AsFd, name: &[u8], flags: AtFlags) -> io::Result<Stat> {
         id: FileId { dev: (found.stx_dev_major, found.stx_dev_minor), ino: found.stx_ino },
         nlink: u64::from(found.stx_nlink),
         device: (found.stx_rdev_major, found.stx_rdev_minor),
+        immutable: found.stx_attributes.contains(StatxAttributes::IMMUTABLE),
+        append_only: found.stx_attributes.contains(StatxAttributes::APPEND),
         mount: has_mount.then_some(found.stx_mnt_id),
     })
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::error::{Context, Error, Result};
-use crate::fs::handle::join;
+use crate::fs::handle::{join, parent_and_name};
 use crate::fs::{FileKind, Handle, StoreFile, remove};
 use crate::observer::Phase;
 use crate::restore::extract::Extractor;
@@ -160,7 +160,7 @@ fn clear_directory(
                 let removed = remove::remove_tree(here, &name, &dir.in_use);
                 // Of a directory, some may be gone even so.
                 *cleared |= removed.is_ok() || is_directory;
-                removed.context("remove", &full)?;
+                removed.map_err(|error| error.below(parent_and_name(&full).0))?;
             }
         }
     }

@@ -198,21 +198,20 @@ impl Stage {
     /// Deletes the staging directory, the marker last, and puts the root's time to `mtime`. A mark that the
     /// volume was cleared stays with `keep_cleared`, and the directory with it.
     pub(super) fn remove(&self, mtime: crate::time::Time, keep_cleared: bool) -> Result<()> {
-        let delete = || -> io::Result<()> {
-            if self.staging.find(SWAPPING)?.is_some() {
-                return Err(io::Error::other("a swap is under way in it"));
-            }
-            for name in [NEW, OLD, SWAPPING_PART] {
-                remove::remove_tree(&self.staging, name, &self.in_use)?;
-            }
-            if !keep_cleared {
-                remove::remove_tree(&self.staging, CLEARED, &[])?;
-                remove::remove_tree(&self.staging, staging::MARKER, &[])?;
-                self.root.remove_directory(&self.name)?;
-            }
-            Ok(())
+        const ACTION: &str = "remove the staging directory in";
+        if self.staging.find(SWAPPING).context(ACTION, &self.volume)?.is_some() {
+            return Err(io::Error::other("a swap is under way in it")).context(ACTION, &self.volume);
+        }
+        let remove = |name, in_use: &[FileId]| {
+            let removed = remove::remove_tree(&self.staging, name, in_use);
+            removed.map_err(|error| error.below(&join(&self.volume, &self.name)))
         };
-        delete().context("remove the staging directory in", &self.volume)?;
+        [NEW, OLD, SWAPPING_PART].into_iter().try_for_each(|name| remove(name, &self.in_use))?;
+        if !keep_cleared {
+            remove(CLEARED, &[])?;
+            remove(staging::MARKER, &[])?;
+            self.root.remove_directory(&self.name).context(ACTION, &self.volume)?;
+        }
         self.root.set_mtime(mtime).context("put back the time of", &self.volume)
     }
 }

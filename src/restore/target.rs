@@ -91,11 +91,11 @@ impl DirTarget {
                 self.cleared = Some(found.index);
                 stage.remove(mtime, true)?;
             } else {
+                stage.remove(mtime, false)?;
+                self.mtime = mtime;
                 if !found.swapping {
                     run.observer.note(&format!("{shown}: what an interrupted restore had staged is removed"));
                 }
-                stage.remove(mtime, false)?;
-                self.mtime = mtime;
             }
         }
         Ok(())
@@ -122,8 +122,9 @@ impl DirTarget {
     fn give_up(&self, name: &[u8], spare: &Spare, error: Error) -> Error {
         spare.release();
         let removed = crate::fs::remove::remove_tree(&self.root, name, &self.in_use);
-        let undone = removed.and_then(|()| self.root.set_mtime(self.mtime));
-        match undone.context("remove the staging directory in", &self.path) {
+        let removed = removed.map_err(|error| error.below(&self.path));
+        let put_back = || self.root.set_mtime(self.mtime).context("put back the time of", &self.path);
+        match removed.and_then(|()| put_back()) {
             Ok(()) => error,
             Err(undo) => {
                 Error::Undo { what: Box::new(error), undo: Box::new(undo), state: STAGED.to_owned() }

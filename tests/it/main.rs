@@ -32,6 +32,7 @@ mod kills;
 mod layers;
 mod modes;
 mod namespaces;
+mod obstacles;
 mod others;
 mod ownership;
 mod round_trip;

@@ -168,7 +168,7 @@ fn what_cannot_be_set_for_want_of_privilege_is_a_warning_and_an_error_if_strict(
 }
 
 #[test]
-fn an_immutable_file_in_a_volume_undoes_the_swap() {
+fn an_immutable_file_in_a_volume_is_refused() {
     if !need("chattr") {
         return;
     }
