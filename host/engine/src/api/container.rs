@@ -120,6 +120,23 @@ pub struct Config {
     /// Seconds to wait after the stop signal, where it was given; negative for ever.
     #[serde(default)]
     pub stop_timeout: Option<i64>,
+    /// How its health is checked, where it is.
+    #[serde(default)]
+    pub healthcheck: Option<Healthcheck>,
+}
+
+/// How a container's health is checked. Times are in nanoseconds, and 0 is the engine's default.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Healthcheck {
+    /// The time between two checks.
+    pub interval: u64,
+    /// How long a check may take.
+    pub timeout: u64,
+    /// How many failures in a row make it unhealthy.
+    pub retries: u32,
+    /// How long failures do not count after the start.
+    pub start_period: u64,
 }
 
 /// How a container is run.
@@ -229,6 +246,16 @@ pub struct Mount {
     pub writable: bool,
 }
 
+impl Healthcheck {
+    /// How long it can take until it says whether the container is healthy.
+    pub fn patience(&self) -> Duration {
+        let or_default = |time, default| Duration::from_nanos(if time == 0 { default } else { time });
+        let check = or_default(self.interval, 30_000_000_000) + or_default(self.timeout, 30_000_000_000);
+        let retries = if self.retries == 0 { 3 } else { self.retries };
+        check.saturating_mul(retries).saturating_add(Duration::from_nanos(self.start_period))
+    }
+}
+
 impl Container {
     /// Its name.
     pub fn name(&self) -> &str {
@@ -252,6 +279,15 @@ impl Container {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_healthcheck_says_something_when_its_retries_are_over() {
+        let patience = |text| serde_json::from_str::<Healthcheck>(text).unwrap().patience().as_secs();
+        assert_eq!(patience("{}"), 180);
+        let given = r#"{"Interval":1000000000,"Timeout":2000000000,"Retries":5,"StartPeriod":60000000000}"#;
+        assert_eq!(patience(given), 75);
+        assert!(patience(r#"{"Interval":18446744073709551615,"Retries":4294967295}"#) > 1_000_000);
+    }
 
     #[test]
     fn an_engine_may_say_null_or_nothing() {

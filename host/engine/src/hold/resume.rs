@@ -8,13 +8,13 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::api::Engine;
-use crate::api::container::{Container, Status};
+use crate::api::container::{Container, Healthcheck, Status};
 use crate::compose::Membership;
 use crate::error::{Error, Result};
 use crate::hold::event::{Event, Observer};
 use crate::lease::{Entry, Lease, Manner};
 
-/// How long what depends on a container waits for its healthcheck. A database that mends itself takes its
+/// How long what depends on a container waits for its healthcheck at most. A database that mends itself takes its
 /// time, but nothing may stay stopped for ever.
 const HEALTH: Duration = Duration::from_mins(5);
 /// What an engine may need beside the time that a container has to stop.
@@ -200,7 +200,10 @@ async fn healthy(engine: &Engine, container: Container, observer: Observer<'_>) 
     let name = container.name();
     let begin = Instant::now();
     let mut told = false;
-    while begin.elapsed() < HEALTH {
+    // Podman checks health by systemd alone: without it, no check ever says anything.
+    let check = container.config.healthcheck.as_ref().map(Healthcheck::patience);
+    let limit = check.map_or(HEALTH, |check| check.saturating_add(DELAY).min(HEALTH));
+    while begin.elapsed() < limit {
         // Whatever keeps the engine from answering keeps it from starting what comes next as well, which is
         // told.
         let Ok(Some(now)) = engine.container(&container.id).await else { return };

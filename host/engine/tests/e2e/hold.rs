@@ -30,6 +30,8 @@ fn a_project_stops_in_order_with_its_policies_and_starts_in_order_when_each_is_h
     let healthy = [
         "--health-cmd",
         "test -e /tmp-ready || { sleep 1; touch /tmp-ready; }",
+        "--health-timeout",
+        "1s",
         "--health-interval",
         "300ms",
     ];
