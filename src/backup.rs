@@ -7,6 +7,7 @@ mod options;
 mod owners;
 mod piece;
 mod queue;
+mod remarks;
 mod scheduler;
 mod shared;
 mod sink;
@@ -23,6 +24,7 @@ use crate::archive::end::Tail;
 use crate::archive::entry::{Entry, Kind};
 use crate::archive::open::Reader;
 pub use crate::backup::options::{BackupOptions, ChecksumPolicy};
+use crate::backup::remarks::VolumeBefore;
 use crate::backup::scheduler::Scheduler;
 use crate::backup::shared::BackupRun;
 use crate::backup::sink::{ClosingFiles, Sink};
@@ -35,10 +37,9 @@ use crate::fs::FileId;
 use crate::fs::ids::explain;
 use crate::observer::{Phase, Run};
 use crate::report::BackupReport;
+use crate::snapshot::catalog::{self, Catalog};
 use crate::snapshot::manifest::{FORMAT, Manifest, Warnings};
-use crate::snapshot::{
-    SNAPSHOT_JSON, SnapshotVolume, VOLUMES_DATA, begin_block, catalog, under, volumes_data,
-};
+use crate::snapshot::{SNAPSHOT_JSON, SnapshotVolume, VOLUMES_DATA, begin_block, under, volumes_data};
 use crate::time::Time;
 use crate::volume::VolumeType;
 
@@ -56,15 +57,21 @@ fn append(config: &Config, options: &BackupOptions, run: &Run) -> Result<BackupR
     let kinds = config.check_volumes()?;
     let append_options =
         AppendOptions { lock_timeout: options.lock_timeout, discard_tail: options.discard_tail };
-    let mut append = Append::open(&options.archive, append_options, run, find_end)?;
-    match write(&mut append, config, &kinds, options, run, started) {
+    let mut before = Vec::new();
+    let mut append = Append::open(&options.archive, append_options, run, |reader, run| {
+        let (end, catalog) = find_end(reader, run)?;
+        before = remarks::volumes_before(catalog, &config.prefix);
+        Ok(end)
+    })?;
+    let backup = Backup { config, kinds: &kinds, before: &before, options, run, started };
+    match backup.write(&mut append) {
         Ok(report) => Ok(report),
         Err(error) => Err(append.abandon(error)),
     }
 }
 
-/// The end of an archive that may be appended to.
-fn find_end(reader: &Arc<Reader>, run: &Run) -> Result<u64> {
+/// The end of an archive that may be appended to, and what it holds.
+fn find_end(reader: &Arc<Reader>, run: &Run) -> Result<(u64, Catalog)> {
     let catalog = catalog::read(reader, run)?;
     let foreign_tail = catalog.end.is_some_and(|_| matches!(catalog.tail, Tail::Foreign(_)));
     if catalog.problems.len() > usize::from(foreign_tail) {
@@ -79,58 +86,68 @@ fn find_end(reader: &Arc<Reader>, run: &Run) -> Result<u64> {
                 .to_owned(),
         });
     }
-    catalog.end.ok_or_else(|| Error::Archive {
+    let end = catalog.end.ok_or_else(|| Error::Archive {
         action: "append to",
         archive: reader.name().clone(),
         reason: "it has no end".to_owned(),
-    })
+    })?;
+    Ok((end, catalog))
 }
 
-fn write(
-    append: &mut Append,
-    config: &Config,
-    kinds: &[VolumeType],
-    options: &BackupOptions,
-    run: &Run,
+/// What one backup is made of.
+struct Backup<'a> {
+    config: &'a Config,
+    /// What each of the volumes is.
+    kinds: &'a [VolumeType],
+    /// The volumes as the last snapshot has them.
+    before: &'a [VolumeBefore],
+    options: &'a BackupOptions,
+    run: &'a Run<'a>,
     started: Instant,
-) -> Result<BackupReport> {
-    let left_out = config.in_use(append.reader().id());
-    let volumes = volumes::open_all(config, kinds, &left_out, options, run)?;
-    let created = Time::now();
+}
 
-    run.observer.begin(Phase::BackingUp, None);
-    let shared = BackupRun::new(append, run);
-    let scheduler = Scheduler::new(&shared);
-    let (stored, mut closing) = scheduler.with_helpers(|| {
-        let mut sink = Sink::new(&scheduler, options.checksum);
-        let stored = store(&volumes, config, &left_out, &shared, &mut sink)?;
-        Ok((stored, sink.settle()?))
-    })?;
-    let warnings = shared.take_warnings();
-    let (entries, size, unhashed) = (closing.entries, closing.size, closing.unhashed);
+impl Backup<'_> {
+    fn write(&self, append: &mut Append) -> Result<BackupReport> {
+        let Backup { config, kinds, before, options, run, started } = *self;
+        let left_out = config.in_use(append.reader().id());
+        let volumes = volumes::open_all(config, kinds, &left_out, options, run)?;
+        let created = Time::now();
 
-    let list = volumes_data::encode(volumes.iter().map(|volume| (volume.path, volume.kind)));
-    closing.file(&closing_entry(&config.prefix, VOLUMES_DATA, &list, created), &list, Cover::Full)?;
-    let json = manifest(config, options, created, &stored, &closing, &warnings).encode();
-    let entry = closing_entry(&config.prefix, SNAPSHOT_JSON, &json, created);
-    let checksum = closing.file(&entry, &json, Cover::Close)?;
-    let end = closing.finish()?;
-    run.cancel.check("the archive is as it was")?;
-    append.commit(end, &begin_block())?;
-    Ok(BackupReport {
-        id: checksum.to_hex()[..8].to_owned(),
-        created: created.whole(),
-        prefix: config.prefix.clone(),
-        volumes: stored,
-        entries,
-        size,
-        bytes: end - append.start(),
-        unhashed,
-        note: options.note.clone(),
-        warning_count: warnings.count,
-        warnings: warnings.kept,
-        elapsed: started.elapsed(),
-    })
+        run.observer.begin(Phase::BackingUp, None);
+        let shared = BackupRun::new(append, run);
+        let scheduler = Scheduler::new(&shared);
+        let (stored, mut closing) = scheduler.with_helpers(|| {
+            let mut sink = Sink::new(&scheduler, options.checksum);
+            let stored = store(&volumes, config, &left_out, before, &shared, &mut sink)?;
+            Ok((stored, sink.settle()?))
+        })?;
+        let warnings = shared.take_warnings();
+        let (entries, size, unhashed) = (closing.entries, closing.size, closing.unhashed);
+
+        let list = volumes_data::encode(volumes.iter().map(|volume| (volume.path, volume.kind)));
+        closing.file(&closing_entry(&config.prefix, VOLUMES_DATA, &list, created), &list, Cover::Full)?;
+        let json = manifest(config, options, created, &stored, &closing, &warnings).encode();
+        let entry = closing_entry(&config.prefix, SNAPSHOT_JSON, &json, created);
+        let checksum = closing.file(&entry, &json, Cover::Close)?;
+        let end = closing.finish()?;
+        run.cancel.check("the archive is as it was")?;
+        append.commit(end, &begin_block())?;
+        Ok(BackupReport {
+            id: checksum.to_hex()[..8].to_owned(),
+            created: created.whole(),
+            prefix: config.prefix.clone(),
+            volumes: stored,
+            entries,
+            size,
+            bytes: end - append.start(),
+            unhashed,
+            note: options.note.clone(),
+            exclude: config.exclude.patterns().to_vec(),
+            warning_count: warnings.count,
+            warnings: warnings.kept,
+            elapsed: started.elapsed(),
+        })
+    }
 }
 
 /// What the snapshot's last file says of it.
@@ -167,19 +184,22 @@ fn store(
     volumes: &[OpenVolume],
     config: &Config,
     left_out: &[FileId],
+    before: &[VolumeBefore],
     shared: &BackupRun,
     sink: &mut Sink,
 ) -> Result<Vec<SnapshotVolume>> {
     let mut stored = Vec::new();
     for volume in volumes {
         let (entries, size) = (sink.entries(), sink.size());
+        if volume.kind == VolumeType::Dir {
+            remarks::lost_and_found(volume, shared)?;
+        }
         Tree::new(config, volumes, volume, left_out, shared, sink)?.store()?;
-        stored.push(SnapshotVolume {
-            path: volume.path.to_owned(),
-            kind: volume.kind,
-            entries: sink.entries() - entries,
-            size: sink.size() - size,
-        });
+        let (entries, size) = (sink.entries() - entries, sink.size() - size);
+        if volume.kind == VolumeType::Dir && entries <= 1 {
+            remarks::nothing_stored(volume, before, shared)?;
+        }
+        stored.push(SnapshotVolume { path: volume.path.to_owned(), kind: volume.kind, entries, size });
     }
     Ok(stored)
 }

@@ -18,7 +18,9 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use snapshotter::observer::Cancel;
 use snapshotter::report::{End, Event};
 
@@ -88,11 +90,16 @@ struct WithVolumes<T: Args> {
 /// Parses the command line, does what it says, and reports how that ended. Ends the program itself where
 /// usage or help is to be shown. `cancel` is what signals set, or why they cannot.
 pub(crate) fn run(cancel: anyhow::Result<Cancel>) -> ExitCode {
-    let Cli { command, flags, volumes } = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let Cli { command, flags, volumes } =
+        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let Some(command) = command else {
         stderr::help(&Cli::command().render_help());
         return ExitCode::from(USAGE);
     };
+    if let Some(refusal) = meaningless(&command, &flags, &volumes, &matches) {
+        Cli::command().error(ErrorKind::ArgumentConflict, refusal).exit();
+    }
     let events = flags.events;
     let result = cancel.and_then(|cancel| answer(command, flags, volumes, cancel));
     let exit_code = match &result {
@@ -103,6 +110,56 @@ pub(crate) fn run(cancel: anyhow::Result<Cancel>) -> ExitCode {
     let error = result.err().map(|error| stderr::describe(&error));
     events.write(&Event::End(End { ok: exit_code == 0, exit_code, error }));
     ExitCode::from(exit_code)
+}
+
+/// What of the command line has no meaning for the command: ignored, it would pass for obeyed.
+fn meaningless(
+    command: &Command,
+    flags: &Flags,
+    before: &VolumeFlags,
+    matches: &ArgMatches,
+) -> Option<String> {
+    let given = |name| {
+        // Global flags are known to the command too; what the environment says is for all commands.
+        let of_command = matches.subcommand().map(|(_, matches)| matches.value_source(name));
+        of_command.flatten() == Some(ValueSource::CommandLine)
+    };
+    let has_prefix = flags.prefix.is_some();
+    let volumes =
+        |after: &VolumeFlags| [before, after].into_iter().flat_map(|flags| &flags.volumes).cloned().collect();
+    let (name, volumes): (_, Vec<String>) = match command {
+        Command::Init(also) => ("init", volumes(&also.volumes)),
+        Command::Backup(also) => ("backup", volumes(&also.volumes)),
+        Command::Restore(_) => return None,
+        Command::List(also) => ("list", volumes(&also.volumes)),
+        Command::Verify(also) => ("verify", volumes(&also.volumes)),
+    };
+    let id = match command {
+        Command::List(also) => also.args.id.as_ref(),
+        Command::Verify(also) => also.args.id.as_ref(),
+        _ => None,
+    };
+    let is_path_twice =
+        matches!(command, Command::Init(also) if also.args.path.is_some()) && given("archive");
+    if let Some(moved) = volumes.iter().find(|volume| volume.contains("=/")) {
+        return Some(format!(
+            "--volume {moved} has no meaning for `{name}`: `=` before a path is for `restore`, and a volume whose \
+             path has that is named in a configuration"
+        ));
+    }
+    Some(match name {
+        "init" if is_path_twice => "`init` takes a PATH or --archive, not both".to_owned(),
+        "init" if has_prefix || !volumes.is_empty() => {
+            "--prefix and --volume have no meaning for `init`, which makes an archive without any".to_owned()
+        }
+        "init" | "list" | "verify" if given("config") => {
+            format!("--config has no meaning for `{name}`, which reads no configuration")
+        }
+        _ if id.is_some() && has_prefix => {
+            format!("--prefix has no meaning for `{name}` with an ID, which names one snapshot")
+        }
+        _ => return None,
+    })
 }
 
 fn answer(command: Command, flags: Flags, volumes: VolumeFlags, cancel: Cancel) -> anyhow::Result<()> {
@@ -118,8 +175,6 @@ fn answer(command: Command, flags: Flags, volumes: VolumeFlags, cancel: Cancel) 
 
 #[cfg(test)]
 mod tests {
-    use clap::error::ErrorKind;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {

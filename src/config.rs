@@ -45,6 +45,8 @@ pub struct Overrides {
     pub prefix: Option<String>,
     /// The volumes; empty if none were given.
     pub volumes: Vec<String>,
+    /// Whether `STORED=PATH` stands for a volume at `PATH` that has the path `STORED` in the snapshot.
+    pub moved: bool,
     /// How messages name these two.
     pub named: Named,
 }
@@ -92,7 +94,7 @@ impl Config {
     /// # Errors
     /// [`crate::Error::Config`]: what it says cannot be used. [`crate::Error::Io`]: it cannot be read.
     pub fn load(path: &Path, explicit: bool, overrides: &Overrides, need: Need) -> Result<Config> {
-        let Overrides { prefix, volumes, named } = overrides;
+        let Overrides { prefix, volumes, moved, named } = overrides;
         let optional = !explicit && prefix.is_some() && (need == Need::VolumesOrAll || !volumes.is_empty());
         let (document, origin, file) = match ConfigFile::read(path) {
             Ok(file) => (
@@ -123,7 +125,9 @@ impl Config {
             }
             listed => Given { value: listed.unwrap_or_default(), origin },
         };
-        let mut config = Config::assemble(&prefix, volumes, exclude, need)?;
+        let is_moved = *moved && matches!(volumes.origin, Origin::Named(_));
+        let parse = if is_moved { Volume::parse_moved } else { Volume::parse };
+        let mut config = Config::assemble(&prefix, volumes, parse, exclude, need)?;
         config.file = file;
         Ok(config)
     }
@@ -141,31 +145,33 @@ impl Config {
         let volumes = volumes.into_iter().map(Into::into).collect();
         let prefix = Given { value: prefix.into(), origin: Origin::Named("prefix") };
         let volumes = Given { value: volumes, origin: Origin::Named("volumes") };
-        Config::assemble(&prefix, volumes, exclude, need)
+        Config::assemble(&prefix, volumes, Volume::parse, exclude, need)
     }
 
     fn assemble(
         prefix: &Given<String>,
         volumes: Given<Vec<String>>,
+        parse: fn(&str, &str) -> Result<Volume, String>,
         exclude: Exclude,
         need: Need,
     ) -> Result<Config> {
         let Given { value: paths, origin: volumes_origin } = volumes;
         let refuse = |reason| prefix.origin.refuse(DocumentPart::Prefix, reason);
         let prefix = paths::prefix(&prefix.value).map_err(refuse)?;
-        let mut known = HashSet::new();
+        let (mut known, mut stored) = (HashSet::new(), HashSet::new());
         let mut volumes = Vec::with_capacity(paths.len());
         for (index, path) in paths.iter().enumerate() {
             let refuse = |reason| volumes_origin.refuse(DocumentPart::Volume(index), reason);
-            let volume = Volume::parse(path, &prefix).map_err(refuse)?;
-            if !known.insert(volume.clone()) {
+            let volume = parse(path, &prefix).map_err(refuse)?;
+            let is_new = known.insert(volume.path().to_owned());
+            if !(stored.insert(volume.stored_path().to_owned()) && is_new) {
                 return Err(refuse(format!("{} is there twice: keep one", quote(path))));
             }
             volumes.push(volume);
         }
         if volumes.is_empty() && need == Need::Volumes {
             let reason = "there are no volumes: list their paths, as in `volumes: [/data]`";
-            return Err(volumes_origin.refuse(DocumentPart::Document, reason));
+            return Err(volumes_origin.refuse(DocumentPart::Volumes, reason));
         }
         Ok(Config { prefix, volumes, exclude, file: None, volumes_origin })
     }

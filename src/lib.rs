@@ -71,5 +71,6 @@ pub use defaults::{DEFAULT_ARCHIVE, DEFAULT_CONFIG, DEFAULT_LOCK_TIMEOUT, PROGRA
 pub use error::{Error, Hint, Result};
 pub use report::{BackupReport, Listing, RestoreReport, Verification};
 pub use restore::{OwnerMapping, RestoreOptions, restore};
+pub use snapshot::select::SnapshotFilter;
 pub use verify::{ListOptions, list, members, verify};
 pub use volume::VolumeType;

@@ -68,6 +68,9 @@ pub struct BackupReport {
     pub unhashed: u64,
     /// The text that was to be kept with it.
     pub note: Option<String>,
+    /// The patterns of what was not backed up.
+    #[serde(default)]
+    pub exclude: Vec<String>,
     /// How many warnings there were.
     pub warning_count: u64,
     /// The warnings, or the first of them.
@@ -89,6 +92,9 @@ pub struct RestoreReport {
     pub created: Time,
     /// The volumes.
     pub volumes: Vec<RestoredVolume>,
+    /// With `skip_read_only`, the paths of the volumes that were left as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read_only: Vec<String>,
     /// How many members were restored.
     pub entries: u64,
     /// How many bytes their files have, holes included.
@@ -142,6 +148,8 @@ pub enum ChangeKind {
     Create,
     /// It is there and differs in kind, size, attributes, link or names.
     Replace,
+    /// It is a directory, and stays one with other attributes.
+    Update,
     /// The snapshot does not have it.
     Remove,
 }

@@ -15,6 +15,7 @@ mod journal;
 mod metadata;
 mod moves;
 mod obstacles;
+mod only;
 mod options;
 mod outline;
 mod overwrite;
@@ -23,6 +24,7 @@ mod parts;
 mod pass;
 mod pins;
 mod plan;
+mod removal;
 mod rules;
 mod sift;
 mod spare;
@@ -34,11 +36,13 @@ mod targets;
 mod wanted;
 mod worker;
 
+use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
 use crate::config::Config;
 use crate::error::{Error, Hint, Result};
 use crate::fs::ids::explain;
+use crate::name::Shown;
 use crate::observer::{Phase, Run};
 use crate::report::{RestoreReport, RestoredVolume};
 use crate::restore::below::Below;
@@ -64,6 +68,13 @@ fn put_back(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Rest
     let choice = Choice::make(config, options, run)?;
     let job = Job::new(config, options, &choice, run)?;
     targets::refuse_in_use(&job)?;
+    for volume in &choice.read_only {
+        run.observer
+            .note(&format!("{}: left as it is, as it is mounted read-only", Shown::from(volume.as_str())));
+    }
+    if let Some(doubt) = &choice.doubt {
+        job.warn(options.archive.as_os_str().as_bytes(), doubt)?;
+    }
     run.observer.begin(Phase::Restoring, Some(choice.survey.bytes()));
     let mut changes = Vec::new();
     if options.dry_run {
@@ -73,12 +84,13 @@ fn put_back(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Rest
         job.report_unowned()?;
     }
     let warnings = job.warnings.into_inner();
-    let Choice { snapshot, wanted, survey, skipped, .. } = choice;
+    let Choice { snapshot, wanted, survey, read_only, skipped, .. } = choice;
     Ok(RestoreReport {
         id: snapshot.id,
         prefix: snapshot.prefix,
         created: snapshot.created.whole(),
         volumes: wanted.into_iter().map(restored).collect(),
+        read_only,
         entries: survey.entries(),
         size: survey.size(),
         unhashed: survey.unhashed(),

@@ -64,6 +64,8 @@ pub(crate) struct Snapshot {
     pub(crate) unhashed: u64,
     /// What the user noted.
     pub(crate) note: Option<String>,
+    /// The patterns of what was not backed up.
+    pub(crate) exclude: Vec<String>,
     /// How many warnings the backup gave.
     pub(crate) warning_count: u64,
     /// These warnings, or the first of them.
@@ -100,6 +102,7 @@ impl Snapshot {
             size: manifest.size,
             unhashed: manifest.unhashed,
             note: manifest.note,
+            exclude: manifest.exclude,
             warning_count: manifest.warning_count,
             warnings: manifest.warnings,
             refused,
@@ -123,6 +126,7 @@ impl Snapshot {
             size: 0,
             unhashed: 0,
             note: None,
+            exclude: Vec::new(),
             warning_count: 0,
             warnings: Vec::new(),
             refused: None,

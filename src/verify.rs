@@ -21,6 +21,7 @@ use crate::report::{ListedSnapshot, Listing, Verification, Verified, VerifiedVol
 use crate::snapshot::catalog::{self, Problem, problem_of};
 use crate::snapshot::gaps::Gaps;
 use crate::snapshot::salvage::{self, Remnant};
+use crate::snapshot::select::SnapshotFilter;
 use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, select, under, volumes_data};
 
 /// Which archive, and how long to wait for it.
@@ -28,6 +29,8 @@ use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, select, under, vol
 pub struct ListOptions {
     /// The archive.
     pub archive: PathBuf,
+    /// Which of its snapshots are looked at.
+    pub filter: SnapshotFilter,
     /// How long to wait for an append that is under way.
     pub lock_timeout: Duration,
 }
@@ -36,6 +39,7 @@ impl Default for ListOptions {
     fn default() -> Self {
         ListOptions {
             archive: PathBuf::from(crate::defaults::DEFAULT_ARCHIVE),
+            filter: SnapshotFilter::default(),
             lock_timeout: crate::defaults::DEFAULT_LOCK_TIMEOUT,
         }
     }
@@ -46,8 +50,15 @@ impl Default for ListOptions {
 /// # Errors
 /// When it is no archive, or cannot be read.
 pub fn list(options: &ListOptions, run: &Run) -> Result<Listing> {
-    let (_, catalog) = catalog::open(&options.archive, options.lock_timeout, run).map_err(explain)?;
-    Ok(Listing::new(options.archive.clone(), catalog))
+    let (reader, catalog) = catalog::open(&options.archive, options.lock_timeout, run).map_err(explain)?;
+    let filter = &options.filter;
+    let named = match &filter.id {
+        Some(id) => Some(select::by_id(&catalog.snapshots, reader.name(), id)?.start),
+        None => None,
+    };
+    Ok(Listing::new(options.archive.clone(), catalog, |snapshot| {
+        named.is_none_or(|start| snapshot.start == start) && filter.admits(snapshot)
+    }))
 }
 
 /// Calls `each` with the members of the snapshot whose ID begins with `id`, in their order.
@@ -62,15 +73,23 @@ pub fn members(
 ) -> Result<ListedSnapshot> {
     let (reader, mut catalog) =
         catalog::open(&options.archive, options.lock_timeout, run).map_err(explain)?;
-    let wanted = select::by_id(&catalog, reader.name(), id)?.start;
+    let wanted = select::by_id(&catalog.snapshots, reader.name(), id)?.start;
     let at = catalog.snapshots.iter().position(|snapshot| snapshot.start == wanted).unwrap_or_default();
     let snapshot = catalog.snapshots.swap_remove(at);
+    if !options.filter.admits(&snapshot) {
+        return Err(options.filter.nothing(&Shown::from(snapshot.id.as_str())));
+    }
     let mut walk = Walk::new(Arc::clone(&reader), snapshot.start);
     while walk.position() < snapshot.end {
         let Step::Member(member) = walk.step()? else { break };
         run.cancel.check("nothing was changed")?;
         let is_close = member.stored.start == snapshot.close;
-        if !snapshot.is_go() || is_close || snapshot.layout.locate(member.name).is_some() {
+        let place = snapshot.layout.locate(member.name);
+        let is_shown = match &place {
+            Some(place) => options.filter.has(&snapshot.volumes[place.volume].path),
+            None => options.filter.volumes.is_empty() && (!snapshot.is_go() || is_close),
+        };
+        if is_shown {
             each(&member.to_member())?;
         }
     }
@@ -86,7 +105,6 @@ pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     let started = Instant::now();
     let (reader, catalog, salvage) =
         salvage::open(&options.archive, options.lock_timeout, run).map_err(explain)?;
-    run.observer.begin(Phase::Verifying, Some(reader.len()));
     // Two zero blocks in the middle of a snapshot are no end, nor are those where it began that no backup
     // left so.
     let is_foreign = matches!(catalog.tail, Tail::Foreign(_));
@@ -98,20 +116,53 @@ pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     let mut snapshots = Vec::new();
     let is_reported =
         |found: &&Remnant| is_foreign || end.is_none_or(|end| found.snapshot.start < end) || found.is_whole();
-    for remnant in salvage.remnants.iter().filter(is_reported) {
-        snapshots.push(snapshot_members(&reader, remnant, run, &mut problems)?);
+    let reported: Vec<&Remnant> = salvage.remnants.iter().filter(is_reported).collect();
+    let chosen = choose(&reported, &options.filter, reader.name())?;
+    let is_all = options.filter == SnapshotFilter::default();
+    let lengths = chosen.iter().map(|&at| reported[at].snapshot.end - reported[at].snapshot.start);
+    run.observer.begin(Phase::Verifying, Some(if is_all { reader.len() } else { lengths.sum() }));
+    let later = select::later_before(reported.iter().map(|found| &found.snapshot));
+    for &at in &chosen {
+        let mut found = snapshot_members(&reader, reported[at], &options.filter, run, &mut problems)?;
+        found.older_than = later[at].map(|later| reported[later].snapshot.id.clone());
+        snapshots.push(found);
+    }
+    if !is_all {
+        let ranges = || chosen.iter().map(|&at| reported[at].snapshot.start..reported[at].snapshot.end);
+        problems.retain(|problem| ranges().any(|range| range.contains(&problem.offset)));
     }
     problems.sort_by(|a, b| (a.offset, &a.reason).cmp(&(b.offset, &b.reason)));
     problems.dedup();
     Ok(Verification {
         archive: options.archive.clone(),
         ok: problems.is_empty() && snapshots.iter().all(|snapshot| snapshot.ok && snapshot.refused.is_none()),
+        others: (reported.len() - chosen.len()) as u64,
         snapshots,
         foreign: catalog.foreign,
         tail: catalog.tail,
         problems,
         elapsed: started.elapsed(),
     })
+}
+
+/// Which of the snapshots that are left are asked for.
+fn choose(reported: &[&Remnant], filter: &SnapshotFilter, archive: &Shown) -> Result<Vec<usize>> {
+    let named = match &filter.id {
+        Some(id) => Some(select::by_id(reported.iter().map(|one| &one.snapshot), archive, id)?.start),
+        None => None,
+    };
+    let admits = |one: &Remnant| {
+        // Of one that lost the list of its volumes, more may be meant than can be told.
+        let is_lost = one.snapshot.volumes.is_empty();
+        is_lost && filter.prefix.as_ref().is_none_or(|prefix| one.is_under(prefix))
+            || filter.admits(&one.snapshot)
+    };
+    let is_chosen = |one: &Remnant| named.is_none_or(|start| one.snapshot.start == start) && admits(one);
+    let chosen: Vec<usize> = (0..reported.len()).filter(|&at| is_chosen(reported[at])).collect();
+    if chosen.is_empty() && *filter != SnapshotFilter::default() {
+        return Err(filter.nothing(archive));
+    }
+    Ok(chosen)
 }
 
 /// Each gap before the end is a problem, and says more than what the catalog's walk found there. What follows
@@ -136,6 +187,7 @@ fn with_gaps(mut problems: Vec<Problem>, gaps: &Gaps, end: Option<u64>) -> Vec<P
 fn snapshot_members(
     reader: &Arc<Reader>,
     remnant: &Remnant,
+    filter: &SnapshotFilter,
     run: &Run,
     problems: &mut Vec<Problem>,
 ) -> Result<Verified> {
@@ -150,6 +202,9 @@ fn snapshot_members(
         }
         let Step::Member(member) = walk.step()? else { break };
         let place = snapshot.layout.locate(member.name);
+        if place.as_ref().is_some_and(|place| !filter.has(&snapshot.volumes[place.volume].path)) {
+            continue;
+        }
         let is_closing = || member.stored.start == snapshot.close || is_list(snapshot, &member);
         let sound = match &place {
             Some(place) => &mut found.volumes[place.volume].sound,
@@ -173,6 +228,10 @@ fn snapshot_members(
         run.observer.member(member.name);
     }
     found.sound += found.volumes.iter().map(|volume| volume.sound).sum::<u64>();
+    if !filter.volumes.is_empty() {
+        found.volumes.retain(|volume| filter.has(&volume.path));
+        found.entries = found.volumes.iter().map(|volume| volume.entries).sum();
+    }
     found.ok = remnant.is_whole() && problems.len() == before;
     Ok(found)
 }
@@ -190,6 +249,7 @@ impl Verified {
             prefix: snapshot.prefix.clone(),
             ok: false,
             refused: snapshot.refused.clone(),
+            older_than: None,
             offset: snapshot.start,
             entries: remnant.counted.then_some(snapshot.entries),
             sound: 0,

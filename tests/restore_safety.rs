@@ -124,7 +124,7 @@ fn a_path_that_is_the_volume_itself_replaces_it() {
         place.backup(&["v"]);
         place.write(&place.below("v/a"), "new");
         place.write(&place.below("v/extra"), "x");
-        let options = RestoreOptions { path: Some(place.volume("v").into()), ..place.into() };
+        let options = RestoreOptions { paths: vec![place.volume("v").into()], ..place.into() };
         place.restore(&["v"], &options).unwrap();
         assert_eq!(place.read(&place.below("v/a")).as_deref(), Some("old"));
         assert_eq!(place.read(&place.below("v/extra")), None);
@@ -139,10 +139,10 @@ fn one_path_is_never_restored_in_place() {
         place.backup(&["v"]);
         place.write(&place.below("v/precious"), "x");
         let options =
-            RestoreOptions { path: Some(place.volume("v/a").into()), in_place: true, ..place.into() };
+            RestoreOptions { paths: vec![place.volume("v/a").into()], in_place: true, ..place.into() };
         place.restore(&["v"], &options).unwrap_err();
         assert_eq!(place.read(&place.below("v/precious")).as_deref(), Some("x"));
-        let options = RestoreOptions { path: Some(place.volume("v/a").into()), ..place.options() };
+        let options = RestoreOptions { paths: vec![place.volume("v/a").into()], ..place.options() };
         place.restore(&["v"], &options).unwrap_err();
     });
 }
@@ -299,7 +299,7 @@ fn a_dry_run_lists_neither_what_stays_nor_what_is_ours() {
             .map(|change| (change.kind, String::from_utf8(change.path).unwrap()))
             .collect();
         let staging = place.volume("v/.snapshotter-staging");
-        assert_eq!(changes, [(ChangeKind::Replace, place.volume("v")), (ChangeKind::Remove, staging)]);
+        assert_eq!(changes, [(ChangeKind::Update, place.volume("v")), (ChangeKind::Remove, staging)]);
     });
 }
 
@@ -548,7 +548,7 @@ fn one_path_restores_links_to_what_lies_outside_and_leaves_the_rest() {
         place.write(&place.below("v/e/f/x"), "mine");
         place.write(&place.below("v/e/g"), "mine");
         place.write(&place.below("v/d/first"), "mine");
-        let options = RestoreOptions { path: Some(place.volume("v/e/f").into()), ..place.into() };
+        let options = RestoreOptions { paths: vec![place.volume("v/e/f").into()], ..place.into() };
         let report = place.restore(&["v"], &options).unwrap();
         assert_eq!(report.size, 4, "what the links bring counts once");
         assert_eq!(fs::metadata(place.0.join(place.below("v/e/f/x"))).unwrap().nlink(), 2);
@@ -557,7 +557,7 @@ fn one_path_restores_links_to_what_lies_outside_and_leaves_the_rest() {
         {
             assert_eq!(place.read(&place.below(path)).as_deref(), Some(content));
         }
-        let options = RestoreOptions { path: Some(place.volume("v/e/f/y").into()), ..place.into() };
+        let options = RestoreOptions { paths: vec![place.volume("v/e/f/y").into()], ..place.into() };
         place.write(&place.below("v/e/f/y"), "mine");
         place.restore(&["v"], &options).unwrap();
         assert_eq!(place.read(&place.below("v/e/f/y")).as_deref(), Some("data"));

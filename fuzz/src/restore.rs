@@ -90,9 +90,10 @@ pub(crate) fn run(way: Way) -> Result<(), String> {
     let config = config.map_err(|error| error.to_string())?;
     let options = RestoreOptions {
         archive: ARCHIVE.into(),
-        path: path.map(|path| std::ffi::OsStr::from_bytes(&path).to_owned()),
+        paths: path.map(|path| std::ffi::OsStr::from_bytes(&path).to_owned()).into_iter().collect(),
         in_place: matches!(way, Way::IntoInPlace | Way::FolderInPlace),
         dry_run: way == Way::DryRun,
+        allow_empty: true,
         into,
         ..RestoreOptions::default()
     };

@@ -57,7 +57,7 @@ impl From<WhenToHash> for ChecksumPolicy {
 
 impl BackupCommand {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
-        let config = session.config(Need::Volumes)?;
+        let config = session.config(Need::Volumes, false)?;
         let options = BackupOptions {
             archive: session.archive(),
             note: self.note,
@@ -122,6 +122,7 @@ mod tests {
             bytes: 5 << 20,
             unhashed: 0,
             note: None,
+            exclude: Vec::new(),
             warning_count: 0,
             warnings: Vec::new(),
             elapsed: Duration::from_millis(412),

@@ -7,6 +7,11 @@ use snapshotter::Hint;
 /// How to mount an archive.
 const MOUNT: &str = "mount an archive with `-v $PWD/backup.tar:/backup.tar`";
 
+/// The path at which Docker could mount something.
+fn absolute(path: &str) -> Option<&str> {
+    Some(path).filter(|path| path.starts_with('/'))
+}
+
 /// What the user can do.
 pub(crate) fn words(hint: &Hint) -> Cow<'static, str> {
     if let Some(words) = fixed(hint) {
@@ -14,20 +19,28 @@ pub(crate) fn words(hint: &Hint) -> Cow<'static, str> {
     }
     Cow::Owned(match hint {
         Hint::WriteConfig { path } => format!(
-            "write one, such as `{{prefix: web, volumes: [/data]}}`, and mount it with `-v \
-             $PWD/config.yml:{path}`, or name none and give --prefix and --volume"
+            "write one, such as `{{prefix: web, volumes: [/data]}}`, {}or name none and give --prefix and --volume",
+            match absolute(path) {
+                Some(path) => format!("and mount it with `-v $PWD/config.yml:{path}`, "),
+                None => "in docker give the whole path that it is mounted at, ".to_owned(),
+            }
         ),
-        Hint::ConfigIsDirectory { path } => format!(
-            "docker makes one when the host path of `-v $PWD/config.yml:{path}` does not exist: remove it, \
-             write a file there, and make the container anew"
-        ),
+        Hint::ConfigIsDirectory { path } => match absolute(path) {
+            Some(path) => format!(
+                "docker makes one when the host path of `-v $PWD/config.yml:{path}` does not exist: remove it, \
+                 write a file there, and make the container anew"
+            ),
+            None => "name a file".to_owned(),
+        },
         Hint::MakeArchive => format!("make an archive with `snapshotter init`, and {MOUNT}"),
         Hint::ArchiveIsDirectory => format!(
             "docker makes one when the host path does not exist: remove it on the host, make an archive with \
              `snapshotter init backup.tar`, and {MOUNT}"
         ),
         Hint::ArchiveIsNoFile => {
-            format!("remove it on the host, make an archive with `snapshotter init backup.tar`, and {MOUNT}")
+            format!(
+                "name a file with --archive; `snapshotter init backup.tar` makes one, and in docker {MOUNT}"
+            )
         }
         Hint::ArchiveAccess { action } => {
             format!("{action} it as a user that may, or as root with `--cap-add DAC_OVERRIDE`")
@@ -69,7 +82,8 @@ fn of_system(hint: &Hint) -> Option<&'static str> {
         Hint::MoreMemory => "give the container, or the machine, more memory",
         Hint::MountWritable => "mount it without `:ro`",
         Hint::RestoreInPlaceAcross => {
-            "a part of the volume is a filesystem or subvolume of its own: restore with --in-place"
+            "it cannot be moved within the volume, as it is a subvolume of its own (Btrfs), has another project id \
+             (XFS), or comes from a lower layer (overlay): restore with --in-place"
         }
         Hint::NotPermitted => {
             "run as root, with `--cap-add FOWNER` where capabilities were dropped, and see with `lsattr` \
@@ -104,6 +118,10 @@ fn of_archive(hint: &Hint) -> Option<&'static str> {
         Hint::BecauseOfStrict => "it is an error because of --strict",
         Hint::WaitLonger => "wait for that one, or give it longer with --lock-timeout",
         Hint::NameAnotherArchive => "name another path",
+        Hint::NameFileInIt => "name a file, such as `backup.tar` in it",
+        Hint::NoStream => {
+            "an archive is a file and no stream: name it with --archive, or `./-` if that is its name"
+        }
         Hint::RemoveDanglingLink => "it is a symbolic link that leads nowhere: remove it",
         Hint::NameArchive => "name an archive with --archive",
         Hint::MountArchiveWritable => "mount the archive without `:ro`",
@@ -139,8 +157,15 @@ fn of_restore(hint: &Hint) -> Option<&'static str> {
             "`snapshotter verify` tells what is sound; restore another snapshot with --snapshot, or what is \
              sound of this one with --skip-damaged and --into"
         }
+        Hint::AllowEmpty => {
+            "if it is to be emptied, add --allow-empty; `snapshotter list` shows which snapshots have something in it: \
+             choose one with --snapshot"
+        }
         Hint::RestoreAlone => "restore one of the two alone with --volume",
-        Hint::MountVolumeWritable => "mount the volume without `:ro`, or restore beside it with --into",
+        Hint::MountVolumeWritable => {
+            "mount the volume without `:ro`, leave such volumes out with --skip-read-only, or restore beside it with \
+             --into"
+        }
         Hint::LetGoOfImmutable => {
             "it is immutable: take that away with `chattr -i`, as root of the host, or restore beside it with \
              --into"

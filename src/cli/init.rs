@@ -20,7 +20,7 @@ Examples:
 #[derive(Debug, Args)]
 pub(crate) struct InitCommand {
     /// Where to make it; without, where --archive says
-    path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
     /// Make it even where a file is that is no empty archive: what that holds is lost
     #[arg(long)]
     force: bool,

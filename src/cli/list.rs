@@ -9,24 +9,27 @@ use snapshotter::report::{ListedSnapshot, Listing};
 
 use crate::cli::members;
 use crate::cli::output::{Output, print_json};
-use crate::cli::problems::{self, tail_line};
+use crate::cli::problems::{self, out_of_order, tail_line};
 use crate::cli::session::Session;
-use crate::cli::units::{bytes, count, moment, number, unhashed};
+use crate::cli::units::{bytes, count, moment, number, of_others, unhashed};
 
 /// Shown below the command's help.
 pub(crate) const EXAMPLE: &str = "\
 Examples:
   docker run --rm -v $PWD/backup.tar:/backup.tar:ro snapshotter list
+  snapshotter list --archive backup.tar --prefix volumes/web
   snapshotter list --archive backup.tar 1a2b3c4d";
 
 /// How wide the column of prefixes gets at most; longer ones push the rest to the right.
 const MAX_PREFIX: usize = 40;
+/// How many patterns of what was excluded are shown.
+const MAX_PATTERNS: usize = 10;
 
 /// The arguments of `list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListCommand {
     /// Show the members of this snapshot: its ID, or the first four digits or more
-    id: Option<String>,
+    pub(crate) id: Option<String>,
 }
 
 impl ListCommand {
@@ -34,7 +37,8 @@ impl ListCommand {
         if let Some(id) = self.id {
             return members::print(&id, session);
         }
-        let listing = session.watch(|run| snapshotter::list(&session.list_options(), run))?;
+        let options = session.list_options()?;
+        let listing = session.watch(|run| snapshotter::list(&options, run))?;
         if session.json() {
             print_json(&listing)?;
         } else {
@@ -102,6 +106,13 @@ fn details(snapshot: &ListedSnapshot) -> Vec<String> {
     if let Some(note) = &snapshot.note {
         details.push(format!("note: {}", Shown::from(note.as_str())));
     }
+    if !snapshot.exclude.is_empty() {
+        let shown = snapshot.exclude.iter().take(MAX_PATTERNS);
+        let mut shown: Vec<String> = shown.map(|pattern| Shown::from(pattern.as_str()).to_string()).collect();
+        let more = (snapshot.exclude.len() - shown.len()) as u64;
+        shown.extend((more > 0).then(|| format!("and {} more", number(more))));
+        details.push(format!("excluded: {}", shown.join(", ")));
+    }
     if snapshot.warning_count > 0 {
         details.push(count(snapshot.warning_count, "warning", "warnings"));
     }
@@ -109,6 +120,7 @@ fn details(snapshot: &ListedSnapshot) -> Vec<String> {
         details.push("written by the Go program, which makes no checksums".to_owned());
     }
     details.extend(unhashed(snapshot.unhashed));
+    details.extend(snapshot.older_than.as_deref().map(out_of_order));
     details.extend(snapshot.refused.as_ref().map(|reason| format!("not for this program: {reason}")));
     details
 }
@@ -116,8 +128,8 @@ fn details(snapshot: &ListedSnapshot) -> Vec<String> {
 fn total(listing: &Listing) -> String {
     let archive = Shown::from(&*listing.archive);
     let mut line = match listing.snapshots.len() as u64 {
-        0 => format!("no snapshots in {archive}"),
-        found => format!("{} in {archive}", count(found, "snapshot", "snapshots")),
+        0 if listing.others == 0 => format!("no snapshots in {archive}"),
+        found => format!("{} in {archive}", of_others(found, listing.others)),
     };
     // Writing to a String cannot fail.
     if listing.foreign > 0 {

@@ -19,10 +19,11 @@ const OWNER_AND_SIZE: usize = 19;
 /// # Errors
 /// When there is no such snapshot, or the archive is damaged.
 pub(crate) fn print(id: &str, session: &Session) -> anyhow::Result<()> {
+    let options = session.list_options()?;
     let mut output = Output::stdout();
     let mut count: u64 = 0;
     let result = session.watch(|run| {
-        snapshotter::members(&session.list_options(), id, run, &mut |member: &Member| {
+        snapshotter::members(&options, id, run, &mut |member: &Member| {
             session.check_signals()?;
             if session.json() {
                 output.write(if count == 0 { b"{\"members\":[" } else { b"," })?;

@@ -29,6 +29,11 @@ pub(crate) fn way_out(problems: &[Problem], tail: Tail, has_snapshots: bool) -> 
     }
 }
 
+/// What to know of a snapshot that comes after one that was taken later.
+pub(crate) fn out_of_order(later: &str) -> String {
+    format!("older than {later}, which comes before it: what comes last counts as the newest")
+}
+
 /// What follows the end, where that is no problem.
 pub(crate) fn tail_line(tail: Tail) -> Option<String> {
     match tail {

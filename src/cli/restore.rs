@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -34,9 +35,10 @@ pub(crate) struct RestoreCommand {
     /// Restore below this directory, volume /a/b to DIR/a/b; it need not exist
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
-    /// With --into: restore this file or directory alone, given by its absolute path in the container
-    #[arg(long, requires = "into")]
-    path: Option<OsString>,
+    /// With --into: restore this file or directory alone, given by its absolute path in the container; may be
+    /// repeated
+    #[arg(long = "path", value_name = "PATH", requires = "into")]
+    paths: Vec<OsString>,
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -44,6 +46,15 @@ pub(crate) struct RestoreCommand {
     /// torn
     #[arg(long, conflicts_with = "into")]
     in_place: bool,
+    /// Empty a volume that holds something, where the snapshot has nothing in it
+    #[arg(long)]
+    allow_empty: bool,
+    /// Leave alone what the snapshot's excludes match, instead of removing it with all that the snapshot lacks
+    #[arg(long)]
+    keep_excluded: bool,
+    /// Leave volumes alone that are mounted read-only (`:ro`)
+    #[arg(long, conflicts_with = "into")]
+    skip_read_only: bool,
     /// Set the owners that can be set, and go on where one cannot be: a warning says of how many files
     #[arg(long)]
     no_owner: bool,
@@ -65,25 +76,25 @@ pub(crate) struct Loss(String);
 impl RestoreCommand {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
         let need = if self.into.is_some() { Need::VolumesOrAll } else { Need::Volumes };
-        let config = session.config(need)?;
+        let config = session.config(need, true)?;
         let options = RestoreOptions {
             archive: session.archive(),
             snapshot: self.snapshot,
             into: self.into,
-            path: self.path,
+            paths: self.paths,
             dry_run: self.dry_run,
             in_place: self.in_place,
+            allow_empty: self.allow_empty,
+            keep_excluded: self.keep_excluded,
+            skip_read_only: self.skip_read_only,
             no_owner: self.no_owner,
             map_owner: self.map_owner,
             skip_damaged: self.skip_damaged,
             lock_timeout: session.lock_timeout(),
         };
         let report = session.watch(|run| snapshotter::restore(&config, &options, run))?;
-        let printed = if session.json() {
-            print_json(&report)
-        } else {
-            print(&report, options.into.as_deref(), session.quiet())
-        };
+        let printed =
+            if session.json() { print_json(&report) } else { print(&report, &options, session.quiet()) };
         printed.with_context(|| {
             let done = if report.dry_run { "nothing was changed" } else { "the restore is complete" };
             format!("{done}, but that cannot be reported")
@@ -140,7 +151,7 @@ fn skipped_lines(skipped: &Skipped) -> Vec<String> {
     lines
 }
 
-fn print(report: &RestoreReport, into: Option<&Path>, quiet: bool) -> snapshotter::Result<()> {
+fn print(report: &RestoreReport, options: &RestoreOptions, quiet: bool) -> snapshotter::Result<()> {
     let mut output = Output::stdout();
     for change in &report.changes {
         output.line(format_args!("{} {}", verb(change.kind), Shown::from(&change.path)))?;
@@ -149,7 +160,7 @@ fn print(report: &RestoreReport, into: Option<&Path>, quiet: bool) -> snapshotte
         output.line(line)?;
     }
     if !quiet {
-        output.line(summary(report, into))?;
+        output.line(summary(report, options.into.as_deref(), &options.paths))?;
     }
     output.finish()
 }
@@ -158,12 +169,17 @@ fn verb(kind: ChangeKind) -> &'static str {
     match kind {
         ChangeKind::Create => "create",
         ChangeKind::Replace => "replace",
+        ChangeKind::Update => "update",
         ChangeKind::Remove => "remove",
     }
 }
 
-fn summary(report: &RestoreReport, into: Option<&Path>) -> String {
-    let mut what = count(report.volumes.len() as u64, "volume", "volumes");
+fn summary(report: &RestoreReport, into: Option<&Path>, paths: &[OsString]) -> String {
+    let mut what = match paths {
+        [] => count(report.volumes.len() as u64, "volume", "volumes"),
+        [path] => Shown::from(path.as_bytes()).to_string(),
+        paths => count(paths.len() as u64, "path", "paths"),
+    };
     // Writing to a String cannot fail.
     if !report.prefix.is_empty() {
         let _ = write!(what, " of {}", Shown::from(report.prefix.as_str()));
@@ -181,9 +197,12 @@ fn summary(report: &RestoreReport, into: Option<&Path>) -> String {
             let of_kind = report.changes.iter().filter(|change| change.kind == kind).count();
             format!("{} {}", verb(kind), number(of_kind as u64))
         };
-        let [create, replace, remove] =
-            [ChangeKind::Create, ChangeKind::Replace, ChangeKind::Remove].map(changes);
-        return format!("would restore {what}: {create}, {replace}, {remove}; nothing was changed");
+        let mut kinds = vec![ChangeKind::Create, ChangeKind::Replace, ChangeKind::Remove];
+        if report.changes.iter().any(|change| change.kind == ChangeKind::Update) {
+            kinds.push(ChangeKind::Update);
+        }
+        let changes: Vec<String> = kinds.into_iter().map(changes).collect();
+        return format!("would restore {what}: {}; nothing was changed", changes.join(", "));
     }
     format!(
         "restored {what}: {}, {} in {}, {}",
@@ -210,6 +229,7 @@ mod tests {
             prefix: "p".to_owned(),
             created: Time { secs: 1_795_190_580, nanos: 0 },
             volumes: vec![volume],
+            read_only: Vec::new(),
             entries: 1,
             size: 5,
             unhashed: 5,
@@ -226,7 +246,11 @@ mod tests {
     fn the_summary_names_the_snapshot_its_time_and_where_it_went() {
         let expected = "restored 1 volume of p from 1a2b3c4d of 2026-11-20 16:03:00 UTC into o: 1 entry, 5 \
             bytes in 2.0 s, 0 warnings; 5 bytes carry no content checksum";
-        assert_eq!(summary(&report(Vec::new()), Some(Path::new("o"))), expected);
+        assert_eq!(summary(&report(Vec::new()), Some(Path::new("o")), &[]), expected);
+        let [one, two] = [vec!["/a/b\n".into()], vec!["/a/b".into(), "/a/c".into()]]
+            .map(|paths: Vec<OsString>| summary(&report(Vec::new()), None, &paths));
+        assert!(one.starts_with("restored /a/b\\x0a of p from "), "{one}");
+        assert!(two.starts_with("restored 2 paths of p from "), "{two}");
     }
 
     #[test]
@@ -236,7 +260,7 @@ mod tests {
             Change { kind: ChangeKind::Remove, path: b"/b\xff".to_vec() },
         ];
         let report = report(changes);
-        let line = summary(&report, None);
+        let line = summary(&report, None, &[]);
         assert!(line.starts_with("would restore 1 volume of p from 1a2b3c4d of "), "{line}");
         assert!(line.ends_with(": create 0, replace 0, remove 2; nothing was changed"), "{line}");
         let text = serde_json::to_value(&report).unwrap();

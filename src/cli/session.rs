@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use snapshotter::config::{Config, Named, Need, Overrides};
+use snapshotter::config::{Config, Exclude, Named, Need, Overrides};
 use snapshotter::name::Shown;
 use snapshotter::observer::{Cancel, Run};
 use snapshotter::report::{Event, Problem};
-use snapshotter::{DEFAULT_CONFIG, ListOptions, Result};
+use snapshotter::{DEFAULT_CONFIG, ListOptions, Result, SnapshotFilter};
 
 use crate::cli::flags::{Flags, VolumeFlags};
 use crate::cli::problems;
@@ -48,18 +48,32 @@ impl Session {
     }
 
     /// For the commands that only read the archive.
-    pub(crate) fn list_options(&self) -> ListOptions {
-        ListOptions { archive: self.archive(), lock_timeout: self.lock_timeout() }
+    ///
+    /// # Errors
+    /// When a prefix or a volume is none.
+    pub(crate) fn list_options(&self) -> Result<ListOptions> {
+        let prefix = self.flags.prefix.clone();
+        let volumes = self.volumes.clone();
+        // They are compared as a configuration would have them.
+        let asked_for = prefix.clone().unwrap_or_default();
+        let config = Config::from_parts(asked_for, volumes, Exclude::default(), Need::VolumesOrAll)?;
+        let filter = SnapshotFilter {
+            id: None,
+            prefix: prefix.map(|_| config.prefix),
+            volumes: config.volumes.iter().map(|volume| volume.path().to_owned()).collect(),
+        };
+        Ok(ListOptions { archive: self.archive(), filter, lock_timeout: self.lock_timeout() })
     }
 
-    /// The configuration.
+    /// The configuration. With `moved`, a volume may be given with the path that it has in the snapshot.
     ///
     /// # Errors
     /// When the configuration cannot be used.
-    pub(crate) fn config(&self, need: Need) -> Result<Config> {
+    pub(crate) fn config(&self, need: Need, moved: bool) -> Result<Config> {
         let path = self.flags.config().unwrap_or(Path::new(DEFAULT_CONFIG));
         let named = Named { prefix: "--prefix", volumes: "--volume" };
-        let overrides = Overrides { prefix: self.flags.prefix.clone(), volumes: self.volumes.clone(), named };
+        let overrides =
+            Overrides { prefix: self.flags.prefix.clone(), volumes: self.volumes.clone(), moved, named };
         Config::load(path, self.flags.config().is_some(), &overrides, need)
     }
 

@@ -24,6 +24,14 @@ pub(crate) fn count(value: u64, one: &str, several: &str) -> String {
     format!("{} {}", number(value), if value == 1 { one } else { several })
 }
 
+/// `3 snapshots`, or `3 of 5 snapshots` where there are others.
+pub(crate) fn of_others(value: u64, others: u64) -> String {
+    match others {
+        0 => count(value, "snapshot", "snapshots"),
+        others => format!("{} of {}", number(value), count(value + others, "snapshot", "snapshots")),
+    }
+}
+
 /// `512 bytes`, `3.4 MiB`, `240 MiB`.
 #[expect(clippy::cast_precision_loss, reason = "at most four digits are shown")]
 pub(crate) fn bytes(value: u64) -> String {

@@ -7,24 +7,29 @@ use snapshotter::name::Shown;
 use snapshotter::report::{Tail, Verification, Verified};
 
 use crate::cli::output::{Output, print_json};
-use crate::cli::problems::{self, tail_line};
+use crate::cli::problems::{self, out_of_order, tail_line};
 use crate::cli::session::Session;
-use crate::cli::units::{bytes, count, duration, number};
+use crate::cli::units::{bytes, count, duration, number, of_others};
 
 /// Shown below the command's help.
 pub(crate) const EXAMPLE: &str = "\
 Examples:
   docker run --rm -v $PWD/backup.tar:/backup.tar:ro snapshotter verify
-  snapshotter verify --archive backup.tar";
+  snapshotter verify --archive backup.tar
+  snapshotter verify --archive backup.tar --prefix volumes/web --volume /srv/web";
 
-/// The arguments of `verify`: it has none of its own.
+/// The arguments of `verify`.
 #[derive(Debug, Args)]
-pub(crate) struct VerifyCommand {}
+pub(crate) struct VerifyCommand {
+    /// Check this snapshot alone: its ID, or the first four digits or more
+    pub(crate) id: Option<String>,
+}
 
 impl VerifyCommand {
-    #[expect(clippy::unused_self, reason = "it is called as every command is")]
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
-        let found = session.watch(|run| snapshotter::verify(&session.list_options(), run))?;
+        let mut options = session.list_options()?;
+        options.filter.id = self.id;
+        let found = session.watch(|run| snapshotter::verify(&options, run))?;
         if session.json() {
             print_json(&found)?;
         } else if !session.quiet() {
@@ -77,7 +82,7 @@ fn lines(found: &Verification) -> Vec<String> {
     lines.push(format!(
         "verified {}: {}, {}, {} checked in {}",
         Shown::from(&*found.archive),
-        count(found.snapshots.len() as u64, "snapshot", "snapshots"),
+        of_others(found.snapshots.len() as u64, found.others),
         count(entries, "entry", "entries"),
         bytes(found.bytes()),
         duration(found.elapsed),
@@ -105,6 +110,7 @@ fn snapshot_lines(snapshot: &Verified) -> Vec<String> {
         bytes(snapshot.checked),
     )];
     lines.extend(snapshot.refused.as_ref().map(|reason| format!("{:9}{reason}", "")));
+    lines.extend(snapshot.older_than.as_ref().map(|later| format!("{:9}{}", "", out_of_order(later))));
     for volume in snapshot.volumes.iter().filter(|_| !snapshot.ok) {
         let sound = sound(volume.sound, volume.entries);
         lines.push(format!("{:9}{}: {sound}", "", Shown::from(volume.path.as_str())));
@@ -157,6 +163,7 @@ mod tests {
             prefix: "p".to_owned(),
             ok,
             refused: None,
+            older_than: None,
             offset: 512,
             entries: Some(12),
             sound: if ok { 12 } else { 11 },
@@ -168,6 +175,7 @@ mod tests {
             archive: "/backup.tar".into(),
             ok: true,
             snapshots: vec![snapshot("1a2b3c4d", true, 1 << 20, 2048), snapshot("99999999", true, 0, 0)],
+            others: 0,
             foreign: 3,
             tail: Tail::Remains(1536),
             problems: Vec::new(),

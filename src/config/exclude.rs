@@ -71,6 +71,11 @@ impl Exclude {
             .is_some_and(|rule| !rule.keeps)
     }
 
+    /// Whether nothing is excluded, whatever there is.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// The patterns as they were written.
     pub fn patterns(&self) -> &[String] {
         &self.patterns

@@ -32,7 +32,11 @@ impl Origin {
     /// The error that `part` cannot be used.
     pub(super) fn refuse(&self, part: DocumentPart, reason: impl fmt::Display) -> Error {
         match self {
-            Origin::File(file) => file.refuse(line_of(&file.text, part), reason),
+            // What is not there has no line of its own.
+            Origin::File(file) => {
+                let line = line_of(&file.text, part).or_else(|| line_of(&file.text, DocumentPart::Document));
+                file.refuse(line, reason)
+            }
             Origin::Named(name) => refuse(Shown::from(*name), None, reason),
         }
     }

@@ -6,17 +6,37 @@ use crate::volume;
 
 /// A path that is backed up and restored: a directory, or a single file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Volume(String);
+pub struct Volume {
+    path: String,
+    /// Its path in the snapshot, where that is another.
+    stored: Option<String>,
+}
 
 impl Volume {
     /// The path, absolute and normalised: `/home/x`.
     pub fn path(&self) -> &str {
-        &self.0
+        &self.path
+    }
+
+    /// The path that it has in the snapshot that is restored.
+    pub fn stored_path(&self) -> &str {
+        self.stored.as_deref().unwrap_or(&self.path)
     }
 
     /// The path below the prefix in the archive: `home/x`.
     pub fn id(&self) -> &str {
-        &self.0[1..]
+        &self.path[1..]
+    }
+
+    /// Reads `STORED=PATH`, or a path alone. What separates the two is the first `=` before a slash.
+    ///
+    /// # Errors
+    /// The reason why one of them cannot be a volume.
+    pub(super) fn parse_moved(text: &str, prefix: &str) -> Result<Volume, String> {
+        let Some((stored, path)) = text.split_once("=/") else { return Volume::parse(text, prefix) };
+        let stored = Volume::parse(stored, prefix)?.path;
+        let path = Volume::parse(&format!("/{path}"), prefix)?.path;
+        Ok(Volume { stored: Some(stored).filter(|stored| *stored != path), path })
     }
 
     /// Reads a path; `prefix` is normalised.
@@ -49,7 +69,7 @@ impl Volume {
                 "{shown} cannot be a volume: the name `{first}` is reserved in the archive: {way_out}"
             ));
         }
-        Ok(Volume(format!("/{}", components.join("/"))))
+        Ok(Volume { path: format!("/{}", components.join("/")), stored: None })
     }
 }
 
@@ -113,6 +133,22 @@ mod tests {
             assert!(Volume::parse(path, "p").unwrap_err().contains(reason), "{path}");
         }
         assert!(Volume::parse("/.snapshot-begin/a", "").unwrap_err().contains("give a prefix"));
+    }
+
+    #[test]
+    fn a_volume_may_have_had_another_path() {
+        let parse = |text| {
+            Volume::parse_moved(text, "p").map(|volume| (volume.stored_path().to_owned(), volume.path))
+        };
+        let both = |stored: &str, path: &str| Ok((stored.to_owned(), path.to_owned()));
+        assert_eq!(parse("/data=/srv//data/"), both("/data", "/srv/data"));
+        assert_eq!(parse("/data=/data"), both("/data", "/data"));
+        assert_eq!(parse("/a=b"), both("/a=b", "/a=b"));
+        assert_eq!(parse("/a=b=/c=/d"), both("/a=b", "/c=/d"));
+        for bad in ["data=/srv", "=/srv", "/data=/", "/data=/../x", "/=/a"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(Volume::parse("/a=/b", "p").unwrap().path(), "/a=/b");
     }
 
     #[test]

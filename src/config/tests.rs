@@ -31,6 +31,7 @@ fn flags(prefix: Option<&str>, volumes: &[&str]) -> Overrides {
     Overrides {
         prefix: prefix.map(str::to_owned),
         volumes: volumes.iter().map(|path| (*path).to_owned()).collect(),
+        moved: false,
         named: Named { prefix: "--prefix", volumes: "--volume" },
     }
 }
@@ -64,7 +65,7 @@ fn a_file_is_read_and_normalised() {
 fn what_is_refused_is_named_with_its_line() {
     refused("volumes: [/a]\n", 1, "`prefix` is missing");
     refused("\nprefix: a\n", 2, "there are no volumes: list");
-    refused("prefix: a\nvolumes: []\n", 1, "there are no volumes: list");
+    refused("prefix: a\nvolumes: []\n", 2, "there are no volumes: list");
     refused("volumes: [/a]\nprefix: 123\n", 2, "quote it");
     refused("volumes: [/a]\nprefix: ../a\n", 2, "`../a` has a `..`");
     refused("volumes: [/a]\nprefix: .snapshot-begin\n", 2, "reserved");

@@ -119,7 +119,7 @@ impl Recording {
             archive,
             in_place: matches!(case, Case::InPlace | Case::ClonedInPlace),
             into,
-            path: only.map(Into::into),
+            paths: only.into_iter().map(Into::into).collect(),
             ..RestoreOptions::default()
         };
         let old: Vec<Picture> = targets.iter().map(|path| picture(path)).collect();

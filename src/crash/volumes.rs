@@ -78,7 +78,7 @@ impl<'a> Checker<'a> {
         let marked = |target: &PathBuf| target.join(".snapshotter-staging/swapping").exists();
         let marked: Vec<bool> = self.of.targets.iter().map(marked).collect();
         // Only with all of the volume does its root get a time from the snapshot.
-        let root_time = match self.of.options.path {
+        let root_time = match self.of.options.paths.first() {
             Some(_) => vec![marked[0] && !self.of.old[0].entries.is_empty()],
             None => vec![true; marked.len()],
         };

@@ -65,6 +65,10 @@ pub enum Hint {
     ArchiveIsDirectory,
     /// It is no regular file.
     ArchiveIsNoFile,
+    /// `-` stands for a stream elsewhere, and an archive is none.
+    NoStream,
+    /// What is to become an archive is a directory.
+    NameFileInIt,
     /// What is to become an archive is something else, and is not to be removed for it.
     NameAnotherArchive,
     /// What is to become an archive is a symbolic link that leads nowhere.
@@ -122,6 +126,8 @@ pub enum Hint {
     NameNewDirectory,
     /// The snapshot is damaged.
     SkipDamaged,
+    /// The snapshot would empty a volume that holds something.
+    AllowEmpty,
     /// Two volumes share a directory.
     RestoreAlone,
     /// The volume is mounted read-only.

@@ -11,6 +11,7 @@ use crate::fs::{FileKind, Handle, uninterrupted};
 pub(crate) const BCACHEFS_MAGIC: u64 = 0xca45_1a4e;
 pub(crate) const BTRFS_MAGIC: u64 = 0x9123_683e;
 const EXT_MAGIC: u64 = 0xef53;
+const RAMFS_MAGIC: u64 = 0x8584_58f6;
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 pub(crate) const XFS_MAGIC: u64 = 0x5846_5342;
 pub(crate) const ZFS_MAGIC: u64 = 0x2fc1_2fc1;
@@ -23,7 +24,7 @@ const SHARING_MAGIC: [u64; 3] = [BTRFS_MAGIC, ZFS_MAGIC, BCACHEFS_MAGIC];
 const NUMBERING_MAGIC: [u64; 4] = [EXT_MAGIC, XFS_MAGIC, BTRFS_MAGIC, TMPFS_MAGIC];
 
 /// The directory that fsck makes at the root of ext filesystems.
-const LOST_AND_FOUND: &[u8] = b"lost+found";
+pub(crate) const LOST_AND_FOUND: &[u8] = b"lost+found";
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Space {
@@ -72,6 +73,14 @@ pub(crate) fn lost_and_found(root: &Handle) -> io::Result<Option<Vec<u8>>> {
     Ok(is_there.then(|| LOST_AND_FOUND.to_vec()))
 }
 
+/// How many names are in the `lost+found` that belongs to the filesystem: what fsck has found.
+pub(crate) fn found_by_fsck(root: &Handle) -> io::Result<usize> {
+    match lost_and_found(root)? {
+        Some(name) => Ok(root.directory(&name)?.names()?.len()),
+        None => Ok(0),
+    }
+}
+
 /// Whether this is the root directory of an ext filesystem, where `lost+found` belongs to the filesystem.
 fn is_ext_root(handle: &Handle) -> io::Result<bool> {
     // EXT4_ROOT_INO is 2.
@@ -81,6 +90,17 @@ fn is_ext_root(handle: &Handle) -> io::Result<bool> {
 /// Whether the numbers that directories of this filesystem list are those of their files.
 pub(crate) fn lists_numbers(handle: &Handle) -> bool {
     filesystem_type(handle).is_ok_and(|kind| NUMBERING_MAGIC.contains(&kind))
+}
+
+/// Whether what is in it is lost when it is unmounted.
+pub(crate) fn is_in_memory(handle: &Handle) -> io::Result<bool> {
+    Ok([TMPFS_MAGIC, RAMFS_MAGIC].contains(&filesystem_type(handle)?))
+}
+
+/// Whether it is mounted read-only, by its filesystem or by the mount alone.
+pub(crate) fn is_read_only(handle: &Handle) -> io::Result<bool> {
+    let found = uninterrupted(|| rustix::fs::fstatvfs(handle))?;
+    Ok(found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// The number by which the kernel knows a kind of filesystem (`f_type` of `statfs(2)`).

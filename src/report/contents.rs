@@ -9,7 +9,7 @@ use crate::archive::end::Tail;
 use crate::archive::entry::{Entry, Kind};
 use crate::report::serial;
 use crate::snapshot::catalog::{Catalog, Problem};
-use crate::snapshot::{Snapshot, SnapshotVolume};
+use crate::snapshot::{Snapshot, SnapshotVolume, select};
 use crate::time::Time;
 use crate::warning::Warning;
 
@@ -22,8 +22,11 @@ pub struct Listing {
     /// The archive.
     #[serde(with = "serial::path")]
     pub archive: PathBuf,
-    /// Its snapshots, oldest first.
+    /// Its snapshots, or those that were asked for, in the archive's order.
     pub snapshots: Vec<ListedSnapshot>,
+    /// How many others it has, that were not asked for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub others: u64,
     /// How many members belong to no snapshot.
     pub foreign: u64,
     /// What follows the end. JSON has two numbers of it, `remains` and `padding`; where something foreign
@@ -59,6 +62,9 @@ pub struct ListedSnapshot {
     pub unhashed: u64,
     /// What the user noted.
     pub note: Option<String>,
+    /// The patterns of what was not backed up, and what a restore removes therefore.
+    #[serde(default)]
+    pub exclude: Vec<String>,
     /// How many warnings the backup gave.
     pub warning_count: u64,
     /// These warnings, or the first of them.
@@ -66,17 +72,37 @@ pub struct ListedSnapshot {
     /// Why this program does not restore it: it needs something that only a later version knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// The ID of a snapshot under the same prefix that comes before it in the archive, and was taken later.
+    /// What comes last counts as the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_than: Option<String>,
     /// Offset of its first member.
     pub offset: u64,
     /// How many bytes of the archive are its own.
     pub bytes: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl Listing {
-    pub(crate) fn new(archive: PathBuf, catalog: Catalog) -> Self {
+    pub(crate) fn new(archive: PathBuf, catalog: Catalog, admits: impl Fn(&Snapshot) -> bool) -> Self {
+        let admitted: Vec<bool> = catalog.snapshots.iter().map(admits).collect();
+        let later = select::later_before(&catalog.snapshots);
+        let mut snapshots: Vec<ListedSnapshot> =
+            catalog.snapshots.into_iter().map(ListedSnapshot::from).collect();
+        for (at, later) in later.into_iter().enumerate() {
+            snapshots[at].older_than = later.map(|later| snapshots[later].id.clone());
+        }
+        let mut admitted = admitted.into_iter();
+        let all = snapshots.len();
+        snapshots.retain(|_| admitted.next().unwrap_or_default());
         Listing {
             archive,
-            snapshots: catalog.snapshots.into_iter().map(ListedSnapshot::from).collect(),
+            others: (all - snapshots.len()) as u64,
+            snapshots,
             foreign: catalog.foreign,
             tail: catalog.tail,
             problems: catalog.problems,
@@ -109,9 +135,11 @@ impl From<Snapshot> for ListedSnapshot {
             size: snapshot.size,
             unhashed: snapshot.unhashed,
             note: snapshot.note,
+            exclude: snapshot.exclude,
             warning_count: snapshot.warning_count,
             warnings: snapshot.warnings,
             refused: snapshot.refused,
+            older_than: None,
             offset: snapshot.start,
             bytes: snapshot.end.saturating_sub(snapshot.start),
         }
@@ -201,8 +229,11 @@ pub struct Verification {
     /// Whether nothing is wrong, as far as it could be checked, and each snapshot is one that this version
     /// restores.
     pub ok: bool,
-    /// Its snapshots, oldest first.
+    /// Its snapshots, or those that were asked for, in the archive's order.
     pub snapshots: Vec<Verified>,
+    /// How many others it has, that were not asked for and are not checked.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub others: u64,
     /// How many members belong to no snapshot; nothing is known about them.
     pub foreign: u64,
     /// What follows the end. JSON has of it how many bytes a killed backup left.
@@ -234,6 +265,9 @@ pub struct Verified {
     /// Why it is not vouched for even so: only a later version can restore it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// The ID of a snapshot under the same prefix that comes before it in the archive, and was taken later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_than: Option<String>,
     /// Offset of its first member.
     pub offset: u64,
     /// How many members its volumes have, where a sound `snapshot.json` says it.

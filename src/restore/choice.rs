@@ -12,7 +12,7 @@ use crate::restore::options::RestoreOptions;
 use crate::restore::sift::{self, Sifted};
 use crate::restore::survey::Survey;
 use crate::restore::target::holds_something;
-use crate::restore::wanted::{Wanted, want};
+use crate::restore::wanted::{Wanted, want, without_read_only};
 use crate::snapshot::catalog::{self, Catalog};
 use crate::snapshot::salvage::{self, Remnant, Salvage};
 use crate::snapshot::{Snapshot, go, select};
@@ -24,9 +24,11 @@ pub(super) struct Choice {
     /// With gaps where members of it are damaged.
     pub(super) snapshot: Snapshot,
     pub(super) wanted: Vec<Wanted>,
-    /// The one path inside the one wanted volume that is to be restored.
-    pub(super) only: Option<Vec<u8>>,
     pub(super) survey: Survey,
+    /// The volumes that are left alone, as they are mounted read-only.
+    pub(super) read_only: Vec<String>,
+    /// What to know of the choice, about the archive.
+    pub(super) doubt: Option<String>,
     /// Of what may be damaged: what is left out.
     pub(super) skipped: Option<Skipped>,
 }
@@ -46,35 +48,40 @@ impl Choice {
         let (reader, catalog) = catalog::open(&options.archive, options.lock_timeout, run)?;
         require_sound(&reader, &catalog, options)?;
         let snapshot = choose(&reader, &catalog, config, options)?.clone();
-        let (wanted, only) = want(config, options, &snapshot, kinds.as_deref(), reader.name())?;
-        let survey = Survey::read(&reader, &snapshot, &wanted, only.as_deref())?;
-        Ok(Choice { reader, snapshot, wanted, only, survey, skipped: None })
+        let doubt = doubt(catalog.snapshots.iter(), &snapshot, options);
+        let mut wanted = want(config, options, &snapshot, kinds.as_deref(), reader.name())?;
+        let read_only = if options.skip_read_only { without_read_only(&mut wanted)? } else { Vec::new() };
+        let survey = Survey::read(&reader, &snapshot, &wanted)?;
+        Ok(Choice { reader, snapshot, wanted, survey, read_only, doubt, skipped: None })
     }
 
     fn salvaged(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Self> {
         let (reader, _, mut salvage) = salvage::open(&options.archive, options.lock_timeout, run)?;
         let reader = reader.with_any_padding()?;
         let mut remnant = choose_remnant(&reader, &mut salvage, config, options)?;
-        let (mut wanted, only) = want(config, options, &remnant.snapshot, None, reader.name())?;
+        let others = salvage.remnants.iter().filter(|other| !other.doubtful);
+        let doubt = doubt(others.map(|other| &other.snapshot), &remnant.snapshot, options);
+        let mut wanted = want(config, options, &remnant.snapshot, None, reader.name())?;
         refuse_taken(&wanted)?;
         let entries = wanted.iter().map(|one| remnant.snapshot.volumes[one.index].entries);
         let entries = entries.fold(0, u64::saturating_add);
-        let recorded = Some(entries).filter(|_| remnant.counted && only.is_none());
+        let is_all = wanted.iter().all(|one| one.only.is_none());
+        let recorded = Some(entries).filter(|_| remnant.counted && is_all);
         let Sifted { mut left_out, made, found } = if remnant.snapshot.is_go() {
             // Its members carry nothing that they could be held against.
             sift::what_is_left(&reader, &remnant, &mut wanted)?
         } else {
-            sift::sift(&reader, &mut remnant, &mut wanted, only.as_deref(), &options.owners()?, run)?
+            sift::sift(&reader, &mut remnant, &mut wanted, &options.owners()?, run)?
         };
         if options.snapshot.is_none() && remnant.counted {
             left_out.extend(salvage.lost_after(remnant.snapshot.end).map(LeftOut::newer));
         }
         let snapshot = remnant.snapshot;
-        let survey = Survey::read(&reader, &snapshot, &wanted, only.as_deref())?;
+        let survey = Survey::read(&reader, &snapshot, &wanted)?;
         let unchecked = if snapshot.is_go() { survey.entries() } else { 0 };
         let missing = recorded.map(|recorded| recorded.saturating_sub(survey.entries()));
         let skipped = Some(Skipped { left_out, missing, found, unchecked, made });
-        Ok(Choice { reader, snapshot, wanted, only, survey, skipped })
+        Ok(Choice { reader, snapshot, wanted, survey, read_only: Vec::new(), doubt, skipped })
     }
 }
 
@@ -82,7 +89,7 @@ impl Choice {
 fn require_sound(reader: &Reader, catalog: &Catalog, options: &RestoreOptions) -> Result<()> {
     match &options.snapshot {
         None => catalog.require_sound(reader).map_err(|damaged| damaged.with_hint(Hint::NameSnapshot)),
-        Some(id) if select::by_id(catalog, reader.name(), id).is_err() => {
+        Some(id) if select::by_id(&catalog.snapshots, reader.name(), id).is_err() => {
             catalog.require_sound(reader).map_err(|damaged| damaged.with_hint(Hint::SkipDamagedToFind))
         }
         Some(_) => Ok(()),
@@ -99,7 +106,7 @@ fn choose<'a>(
     let Some(id) = &options.snapshot else {
         return known(reader, select::newest(catalog, reader.name(), &config.prefix)?);
     };
-    let snapshot = select::by_id(catalog, reader.name(), id)?;
+    let snapshot = select::by_id(&catalog.snapshots, reader.name(), id)?;
     if snapshot.prefix != config.prefix {
         let error = Error::NoSnapshot(format!(
             "snapshot {} in {} has the prefix \"{}\", and the configuration has \"{}\"",
@@ -111,6 +118,29 @@ fn choose<'a>(
         return Err(error.with_hint(Hint::NamePrefix));
     }
     known(reader, snapshot)
+}
+
+/// That what counts as the newest, since it comes last, is not: an older archive may have been appended to
+/// this one.
+fn doubt<'a>(
+    snapshots: impl Iterator<Item = &'a Snapshot>,
+    chosen: &Snapshot,
+    options: &RestoreOptions,
+) -> Option<String> {
+    if options.snapshot.is_some() {
+        return None;
+    }
+    let snapshots: Vec<&Snapshot> = snapshots.collect();
+    let at = snapshots.iter().position(|snapshot| snapshot.start == chosen.start)?;
+    let later = snapshots[select::later_before(snapshots.iter().copied())[at]?];
+    Some(format!(
+        "snapshot {} of {} counts as the newest, as it comes last, but {} of {} comes before it: name that one \
+         if it is meant",
+        chosen.id,
+        chosen.created.whole().to_rfc3339(),
+        later.id,
+        later.created.whole().to_rfc3339(),
+    ))
 }
 
 /// Refuses what a later program wrote: without all that it says of the snapshot, what is restored would not
@@ -133,7 +163,7 @@ fn choose_remnant(
     config: &Config,
     options: &RestoreOptions,
 ) -> Result<Remnant> {
-    let paths: Vec<&str> = config.volumes.iter().map(Volume::path).collect();
+    let paths: Vec<&str> = config.volumes.iter().map(Volume::stored_path).collect();
     for remnant in &mut salvage.remnants {
         if remnant.snapshot.is_go() && !remnant.counted {
             go::name_volumes(&mut remnant.snapshot, &paths);

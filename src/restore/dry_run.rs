@@ -15,7 +15,9 @@ use crate::fs::{Descent, FileId, FileKind, Handle, has_errno, space};
 use crate::report::{Change, ChangeKind};
 use crate::restore::job::Job;
 use crate::restore::metadata::Metadata;
-use crate::restore::pins::{Fate, Pins, is_asked_for};
+use crate::restore::only::{Only, is_asked_for};
+use crate::restore::pins::{Fate, Pins};
+use crate::restore::removal;
 use crate::restore::survey::{FoundMember, walk};
 use crate::restore::target;
 use crate::restore::wanted::Wanted;
@@ -28,13 +30,13 @@ pub(super) fn changes(job: &Job) -> Result<Vec<Change>> {
     let giver = Giver::of_this_process().context("read", "/proc/self/status")?;
     let mut changes = Vec::new();
     walk(job.reader, job.snapshot, job.wanted, |found| {
-        if is_asked_for(found.path, job.only) {
+        if is_asked_for(found.path, job.wanted[found.wanted].only.as_ref()) {
             changes.extend(volumes[found.wanted].member(job, &giver, &found)?);
         }
         Ok(())
     })?;
     for volume in volumes.iter_mut().filter(|volume| volume.kind == VolumeType::Dir) {
-        volume.removals(job.only, &mut changes).context("list", volume.target)?;
+        volume.removals(&mut changes).context("list", volume.target)?;
     }
     Ok(changes)
 }
@@ -43,6 +45,7 @@ pub(super) fn changes(job: &Job) -> Result<Vec<Change>> {
 struct Present<'a> {
     target: &'a [u8],
     kind: VolumeType,
+    only: Option<&'a Only>,
     root: Option<Descent>,
     pins: Pins,
     /// The paths that the snapshot has.
@@ -57,20 +60,30 @@ impl<'a> Present<'a> {
         let root = open(target).context("open", target)?;
         let pins = match (wanted.kind, &root) {
             (VolumeType::Dir, Some(root)) => {
-                let found = staging::find_in(root, &wanted.path)?;
-                staging::refuse_interrupted(&found, "compare", &wanted.path)?;
+                let found = staging::find_in(root, &wanted.place)?;
+                staging::refuse_interrupted(&found, "compare", &wanted.place)?;
                 let nested = target::nested_in(&wanted.path, job.snapshot);
-                Pins::find(root, &job.in_use(), nested).context("look for mounts in", target)?
+                let mut pins =
+                    Pins::find(root, &job.in_use(), nested).context("look for mounts in", target)?;
+                removal::settle(job, wanted, root, &mut pins)?;
+                pins
             }
             _ => Pins::default(),
         };
-        let (seen, first_names) = (HashSet::new(), HashMap::new());
-        Ok(Present { target, kind: wanted.kind, root: root.map(Descent::new), pins, seen, first_names })
+        Ok(Present {
+            target,
+            kind: wanted.kind,
+            only: wanted.only.as_ref(),
+            root: root.map(Descent::new),
+            pins,
+            seen: HashSet::new(),
+            first_names: HashMap::new(),
+        })
     }
 
     /// What becomes of the path of a member that is asked for.
     fn member(&mut self, job: &Job, giver: &Giver, found: &FoundMember) -> Result<Option<Change>> {
-        let fate = self.pins.fate(found.path, job.only);
+        let fate = self.pins.fate(found.path, self.only);
         if fate == Fate::Stays {
             return Ok(None);
         }
@@ -93,7 +106,10 @@ impl<'a> Present<'a> {
                 if is_it.context("look at", &full)? {
                     return Ok(None);
                 }
-                ChangeKind::Replace
+                let is_directory = found.member.kind == Kind::Directory;
+                let stays_one =
+                    is_directory && now.stat().context("look at", &full)?.kind == FileKind::Directory;
+                if stays_one { ChangeKind::Update } else { ChangeKind::Replace }
             }
         };
         Ok(Some(Change { kind, path: full }))
@@ -102,7 +118,7 @@ impl<'a> Present<'a> {
     /// Whose a file is before it gets its owner: what is made anew is this process's.
     fn owner_before(&self, job: &Job, path: &[u8], now: &Handle) -> io::Result<(u32, u32)> {
         let is_kept = match self.kind {
-            VolumeType::Dir => self.pins.fate(path, job.only) != Fate::Exchanged,
+            VolumeType::Dir => self.pins.fate(path, self.only) != Fate::Exchanged,
             VolumeType::File => job.options.into.is_none(),
         };
         if !is_kept {
@@ -141,7 +157,9 @@ impl<'a> Present<'a> {
             Kind::HardLink => {
                 let source = found.source.unwrap_or_default();
                 // Of one that lies outside of the path that is restored, the first becomes the file.
-                if job.survey.sources.contains_key(source) && self.seen.insert(source.to_vec()) {
+                if job.survey.volumes[found.wanted].sources.contains_key(source)
+                    && self.seen.insert(source.to_vec())
+                {
                     self.first_names.insert(stat.id, source.to_vec());
                 }
                 stat.kind != FileKind::Directory
@@ -157,7 +175,7 @@ impl<'a> Present<'a> {
     }
 
     /// What is there and not in the snapshot; of a directory that goes, only itself.
-    fn removals(&mut self, only: Option<&[u8]>, changes: &mut Vec<Change>) -> io::Result<()> {
+    fn removals(&mut self, changes: &mut Vec<Change>) -> io::Result<()> {
         let Some(descent) = &mut self.root else { return Ok(()) };
         let root = descent.go_to(b"")?;
         let mut names = space::names_in_root(root)?;
@@ -174,7 +192,7 @@ impl<'a> Present<'a> {
             };
             let mut at = Vec::new();
             descent.names().chain([name.as_slice()]).for_each(|part| at = join(&at, part));
-            match self.pins.fate(&at, only) {
+            match self.pins.fate(&at, self.only) {
                 Fate::Stays => continue,
                 Fate::Exchanged if !self.seen.contains(&at) => {
                     changes.push(Change { kind: ChangeKind::Remove, path: join(self.target, &at) });

@@ -23,8 +23,6 @@ pub(super) struct Job<'a> {
     pub(super) reader: &'a Arc<Reader>,
     pub(super) snapshot: &'a Snapshot,
     pub(super) wanted: &'a [Wanted],
-    /// The one path inside the one wanted volume that is to be restored.
-    pub(super) only: Option<&'a [u8]>,
     pub(super) survey: &'a Survey,
     pub(super) owners: Arc<OwnerRules>,
     pub(super) spare: Spare,
@@ -42,14 +40,13 @@ impl<'a> Job<'a> {
         choice: &'a Choice,
         run: &'a Run<'a>,
     ) -> Result<Self> {
-        let Choice { reader, snapshot, wanted, only, survey, .. } = choice;
-        let (only, spare) = (only.as_deref(), Spare::of(reader)?);
+        let Choice { reader, snapshot, wanted, survey, .. } = choice;
+        let spare = Spare::of(reader)?;
         Ok(Job {
             config,
             reader,
             snapshot,
             wanted,
-            only,
             survey,
             owners: options.owners()?,
             spare,

@@ -61,7 +61,7 @@ fn refuse_in(job: &Job, dir: &DirTarget) -> Result<()> {
         // All of what is exchanged is, as no pin lies in it.
         let fate = match *fate {
             Fate::Exchanged => Fate::Exchanged,
-            _ => dir.pins.fate(&path(&descent, name), job.only),
+            _ => dir.pins.fate(&path(&descent, name), job.wanted[dir.wanted].only.as_ref()),
         };
         if fate == Fate::Stays {
             continue;

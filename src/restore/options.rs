@@ -19,12 +19,19 @@ pub struct RestoreOptions {
     pub snapshot: Option<String>,
     /// Restore below this directory: volume `/a/b` goes to `DIR/a/b`.
     pub into: Option<PathBuf>,
-    /// With `into`: only this file or directory, given by its absolute path in the container.
-    pub path: Option<OsString>,
+    /// With `into`: only these files and directories, given by their absolute paths in the container; empty for
+    /// all.
+    pub paths: Vec<OsString>,
     /// Change nothing, and report what would change.
     pub dry_run: bool,
     /// Check the whole snapshot, then clear each volume and extract into it: for want of room for two copies.
     pub in_place: bool,
+    /// Empty a volume that holds something, where the snapshot has nothing in it.
+    pub allow_empty: bool,
+    /// Leave alone what the snapshot's excludes match, and what it therefore does not have.
+    pub keep_excluded: bool,
+    /// Leave volumes alone that are mounted read-only. Not with `into`.
+    pub skip_read_only: bool,
     /// Count owners that may not be set, where they would be an error.
     pub no_owner: bool,
     /// What becomes of the snapshot's owners, for a move between hosts.
@@ -42,9 +49,12 @@ impl Default for RestoreOptions {
             archive: PathBuf::from(crate::defaults::DEFAULT_ARCHIVE),
             snapshot: None,
             into: None,
-            path: None,
+            paths: Vec::new(),
             dry_run: false,
             in_place: false,
+            allow_empty: false,
+            keep_excluded: false,
+            skip_read_only: false,
             no_owner: false,
             map_owner: Vec::new(),
             skip_damaged: false,
@@ -59,19 +69,23 @@ impl RestoreOptions {
         OwnerRules::new(self.no_owner, &self.map_owner).map(Arc::new)
     }
 
-    /// One path is restored beside what is in a volume, never in place of all of it.
+    /// Single paths are restored beside what is in a volume, never in place of all of it.
     pub(super) fn check(&self) -> Result<()> {
         if self.skip_damaged && (self.into.is_none() || self.in_place) {
             let reason = "it needs `into`, a new directory, as it may bring less than all".to_owned();
             return Err(Error::Config { origin: Shown::from("skip_damaged"), line: None, reason });
         }
-        let reason = match (&self.path, &self.into) {
-            (Some(_), None) => "it needs `into`, the directory to restore below",
-            (Some(_), Some(_)) if self.in_place => {
+        if self.skip_read_only && self.into.is_some() {
+            let reason = "it is for the volumes themselves, and not with `into`".to_owned();
+            return Err(Error::Config { origin: Shown::from("skip_read_only"), line: None, reason });
+        }
+        let reason = match (self.paths.is_empty(), &self.into) {
+            (false, None) => "it needs `into`, the directory to restore below",
+            (false, Some(_)) if self.in_place => {
                 "it cannot be combined with `in_place`, which clears the volume"
             }
             _ => return Ok(()),
         };
-        Err(Error::Config { origin: Shown::from("path"), line: None, reason: reason.to_owned() })
+        Err(Error::Config { origin: Shown::from("paths"), line: None, reason: reason.to_owned() })
     }
 }

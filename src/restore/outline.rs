@@ -12,8 +12,9 @@ use crate::error::{Error, Hint, Result};
 use crate::fs::handle::{join, parent_and_name};
 use crate::name::Shown;
 use crate::restore::metadata::Metadata;
+use crate::restore::only::{Only, is_asked_for};
 use crate::restore::owners::OwnerRules;
-use crate::restore::pins::{Pins, is_asked_for};
+use crate::restore::pins::Pins;
 use crate::restore::rules::{BAD_LINK, IN_NO_DIRECTORY, Order, Way, check_lengths, check_member};
 use crate::volume::VolumeType;
 
@@ -59,7 +60,7 @@ impl Outline {
     }
 
     /// The full paths of directories that are made for what is in them, or for what of that is asked for.
-    pub(super) fn made(&self, only: Option<&[u8]>) -> impl Iterator<Item = Vec<u8>> {
+    pub(super) fn made(&self, only: Option<&Only>) -> impl Iterator<Item = Vec<u8>> {
         let made = if let Order::Any(made) = &self.order { Some(made) } else { None };
         let asked_for = made.into_iter().flatten().filter(move |path| is_asked_for(path, only));
         asked_for.map(|path| join(&self.volume, path))

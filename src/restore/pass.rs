@@ -11,13 +11,15 @@ use crate::restore::crew::{self, Crew};
 use crate::restore::extract::Extractor;
 use crate::restore::job::Job;
 use crate::restore::metadata::Metadata;
+use crate::restore::only::is_asked_for;
 use crate::restore::outline::Outline;
 use crate::restore::overwrite::Source;
-use crate::restore::pins::is_asked_for;
 use crate::restore::rules::check_kind;
 use crate::restore::survey::{FoundMember, walk_on};
 use crate::restore::target::FileTarget;
 use crate::volume::VolumeType;
+
+type RestoredAs = HashMap<(usize, Vec<u8>), Vec<u8>>;
 
 /// Where the members of one wanted volume go.
 pub(super) enum Destination {
@@ -56,13 +58,14 @@ pub(super) fn run(
 
 fn hand_out(job: &Job, destinations: &mut [Destination], crew: &mut Crew) -> Result<()> {
     let volumes: Vec<Arc<PerVolume>> =
-        job.wanted.iter().map(|wanted| PerVolume::new(wanted.path.as_bytes())).collect();
-    // With `only`: sources outside it, and under which of their names they were restored.
-    let mut restored_as: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+        job.wanted.iter().map(|wanted| PerVolume::new(wanted.place.as_bytes())).collect();
+    // Where only some paths are restored: sources outside of these, by their volume and path, and under which
+    // of their names they were restored.
+    let mut restored_as = RestoredAs::new();
     let walk = Walk::with_data(Arc::clone(job.reader), job.snapshot.start, crew.chunks());
     walk_on(walk, job.reader, job.snapshot, job.wanted, |found| {
         job.run.cancel.check("the volumes are as they were")?;
-        if !is_asked_for(found.path, job.only) {
+        if !is_asked_for(found.path, job.wanted[found.wanted].only.as_ref()) {
             return Ok(());
         }
         let (path, member) = (found.path, found.member);
@@ -97,13 +100,13 @@ fn extract(
     job: &Job,
     extractor: &mut Extractor,
     found: &FoundMember,
-    restored_as: &mut HashMap<Vec<u8>, Vec<u8>>,
+    restored_as: &mut RestoredAs,
     crew: &mut Crew,
 ) -> Result<()> {
     let FoundMember { path, member, .. } = *found;
     let mut source = found.source;
-    if let Some(&original) = source.and_then(|source| job.survey.sources.get(source)) {
-        let source_path = source.unwrap_or_default().to_vec();
+    if let Some(&original) = source.and_then(|source| job.survey.volumes[found.wanted].sources.get(source)) {
+        let source_path = (found.wanted, source.unwrap_or_default().to_vec());
         match restored_as.get(&source_path) {
             None => {
                 // Its first name here: it becomes the file itself.

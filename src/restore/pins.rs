@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::fs::search::find_files;
 use crate::fs::{FileId, Handle, mounts, space};
+use crate::restore::only::{Only, is_asked_for, is_below};
 
 /// Paths inside one volume that stay, sorted, as there may be many and each name in the volume asks.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +19,7 @@ pub(super) enum Fate {
     /// Nothing.
     Stays,
     /// It is a directory that stays while what is in it is exchanged. It keeps its metadata, too, where it is
-    /// only on the way to the one path that is restored.
+    /// only on the way to a path that alone is restored.
     Opened { on_the_way: bool },
     /// What the snapshot has there, if anything, takes its place.
     Exchanged,
@@ -39,11 +40,11 @@ impl Pins {
         Ok(Pins(pins))
     }
 
-    /// What becomes of what is at `path`, when all is restored, or `only` that path. Whoever changes a
+    /// What becomes of what is at `path`, when all is restored, or `only` some paths. Whoever changes a
     /// volume, or says what would change, asks here.
-    pub(super) fn fate(&self, path: &[u8], only: Option<&[u8]>) -> Fate {
-        let on_the_way = only.is_some_and(|only| is_below(only, path));
-        if self.holds(path) || only.is_some_and(|only| !on_the_way && !is_inside(path, only)) {
+    pub(super) fn fate(&self, path: &[u8], only: Option<&Only>) -> Fate {
+        let on_the_way = only.is_some_and(|only| only.leads(path));
+        if self.holds(path) || !is_asked_for(path, only) {
             Fate::Stays
         } else if path.is_empty() || on_the_way || self.leads(path) {
             Fate::Opened { on_the_way }
@@ -72,26 +73,16 @@ impl Pins {
         slashes.map(|(at, _)| &path[..at]).find(|above| self.holds(above))
     }
 
+    /// Lets `paths` stay too.
+    pub(super) fn keep(&mut self, paths: Vec<Vec<u8>>) {
+        self.0.extend(paths);
+        self.0.sort_unstable();
+        self.0.dedup();
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-}
-
-/// Whether `path` is restored when `only` is asked for: it, what is below it, and the directories that lead
-/// to it.
-pub(super) fn is_asked_for(path: &[u8], only: Option<&[u8]>) -> bool {
-    only.is_none_or(|only| is_inside(path, only) || is_below(only, path))
-}
-
-/// Whether `path` is `only`, or lies below it.
-pub(super) fn is_inside(path: &[u8], only: &[u8]) -> bool {
-    path == only || is_below(path, only)
-}
-
-/// Whether `path` lies below `directory`.
-pub(super) fn is_below(path: &[u8], directory: &[u8]) -> bool {
-    directory.is_empty() && !path.is_empty()
-        || path.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
 #[cfg(test)]
@@ -130,6 +121,7 @@ mod tests {
         const OPENED: Fate = Fate::Opened { on_the_way: false };
         const ON_THE_WAY: Fate = Fate::Opened { on_the_way: true };
         let pins = Pins([&b"p/q"[..], b"s"].map(<[u8]>::to_vec).to_vec());
+        let only = |path: &str| Only::new(vec![path.as_bytes().to_vec()]);
         for (path, all, only_p, only_within) in [
             ("", OPENED, ON_THE_WAY, ON_THE_WAY),
             ("a", Fate::Exchanged, Fate::Stays, Fate::Stays),
@@ -143,8 +135,8 @@ mod tests {
             ("s", Fate::Stays, Fate::Stays, Fate::Stays),
         ] {
             assert_eq!(pins.fate(path.as_bytes(), None), all, "{path}");
-            assert_eq!(pins.fate(path.as_bytes(), Some(b"p")), only_p, "{path}");
-            assert_eq!(pins.fate(path.as_bytes(), Some(b"p/r/s")), only_within, "{path}");
+            assert_eq!(pins.fate(path.as_bytes(), Some(&only("p"))), only_p, "{path}");
+            assert_eq!(pins.fate(path.as_bytes(), Some(&only("p/r/s"))), only_within, "{path}");
         }
     }
 }

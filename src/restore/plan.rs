@@ -7,6 +7,7 @@ use crate::fs::handle::{join, parent_and_name};
 use crate::fs::{FileKind, Handle};
 use crate::name::Shown;
 use crate::restore::metadata::Metadata;
+use crate::restore::only::Only;
 use crate::restore::pins::{Fate, Pins};
 
 /// What a swap will do. Paths are relative to the volume's root.
@@ -35,7 +36,7 @@ pub(super) struct Planner<'a> {
     /// The volume's path, for messages.
     pub(super) volume: &'a [u8],
     pub(super) pins: &'a Pins,
-    pub(super) only: Option<&'a [u8]>,
+    pub(super) only: Option<&'a Only>,
     /// The root was made by this run, and has nothing of its own to keep.
     pub(super) made: bool,
     pub(super) may_lack_owner: bool,
@@ -128,8 +129,9 @@ pub(super) fn in_the_way(full: &[u8]) -> Error {
     Error::Volume {
         action: "restore",
         volume: Shown::from(full),
-        reason: "a mount or a file that is in use lies in this directory now, and the snapshot has \
-                 something else in its place: unmount or move that first"
-            .to_owned(),
+        reason:
+            "it is, or leads to, what stays as it is (a mount, a file that is in use, or what is excluded \
+                 and kept), and the snapshot has something else in its place: unmount or move that first"
+                .to_owned(),
     }
 }

@@ -16,11 +16,12 @@ use crate::error::{Error, Result};
 use crate::name::Shown;
 use crate::observer::{Phase, Run};
 use crate::report::LeftOut;
+use crate::restore::only::is_asked_for;
 use crate::restore::outline::Outline;
 use crate::restore::owners::OwnerRules;
-use crate::restore::pins::is_asked_for;
 use crate::restore::wanted::Wanted;
 use crate::snapshot::gaps::{Gap, Gaps};
+use crate::snapshot::layout::Place;
 use crate::snapshot::salvage::Remnant;
 use crate::snapshot::{SNAPSHOT_JSON, Snapshot, VOLUMES_DATA, begin_block, under};
 
@@ -46,7 +47,6 @@ struct Sift<'a> {
     reader: &'a Arc<Reader>,
     snapshot: &'a Snapshot,
     wanted: &'a [Wanted],
-    only: Option<&'a [u8]>,
     outlines: Vec<Outline>,
     /// How many members of each wanted volume are taken.
     taken: Vec<u64>,
@@ -62,7 +62,6 @@ pub(super) fn sift(
     reader: &Arc<Reader>,
     remnant: &mut Remnant,
     wanted: &mut Vec<Wanted>,
-    only: Option<&[u8]>,
     owners: &Arc<OwnerRules>,
     run: &Run,
 ) -> Result<Sifted> {
@@ -71,7 +70,6 @@ pub(super) fn sift(
         reader,
         snapshot: &remnant.snapshot,
         wanted,
-        only,
         outlines: wanted
             .iter()
             .map(|one| Outline::of(one.kind, one.path.as_bytes(), Arc::clone(owners)).in_any_order())
@@ -89,7 +87,8 @@ pub(super) fn sift(
         // They lie where they did.
         sifted.found = 0;
     }
-    sifted.made = outlines.iter().flat_map(|outline| outline.made(only)).collect();
+    let made = outlines.iter().zip(&*wanted).flat_map(|(outline, one)| outline.made(one.only.as_ref()));
+    sifted.made = made.collect();
     drop_lost(reader, remnant, wanted, &taken, &mut sifted)?;
     remnant.snapshot.gaps = gaps;
     Ok(sifted)
@@ -221,7 +220,11 @@ impl Sift<'_> {
 
     fn list(&mut self, head: &Head, reason: String) {
         let place = self.snapshot.layout.locate(head.name);
-        if place.is_none_or(|place| is_asked_for(place.path, self.only)) {
+        let is_of_none = |place: &Place| {
+            let wanted = self.wanted.iter().find(|wanted| wanted.index == place.volume);
+            wanted.is_some_and(|wanted| !is_asked_for(place.path, wanted.only.as_ref()))
+        };
+        if !place.as_ref().is_some_and(is_of_none) {
             self.sifted.left_out.push(LeftOut {
                 offset: head.stored.start,
                 name: Some(head.name.to_vec()),
@@ -265,7 +268,8 @@ impl Sift<'_> {
         let source = source.map(|source| source.path);
         self.outlines[wanted].member(place.path, head, source, &mut content()).map_err(damage)?;
         self.taken[wanted] += 1;
-        Ok(if is_asked_for(place.path, self.only) { Verdict::Taken } else { Verdict::NotAskedFor })
+        let only = self.wanted[wanted].only.as_ref();
+        Ok(if is_asked_for(place.path, only) { Verdict::Taken } else { Verdict::NotAskedFor })
     }
 }
 

@@ -45,7 +45,8 @@ fn stage_and_swap(
     let mut plans = Vec::new();
     job.run.observer.begin(Phase::Syncing, None);
     for (dir, stage) in dirs.iter().zip(&*stages) {
-        plans.push(stage.plan(&dir.pins, job.only, dir.made, job.owners.may_lack)?);
+        let only = job.wanted[dir.wanted].only.as_ref();
+        plans.push(stage.plan(&dir.pins, only, dir.made, job.owners.may_lack)?);
         stage.root.sync_filesystem().context("sync", &dir.path)?;
     }
     job.run.cancel.check("the volumes are as they were")?;

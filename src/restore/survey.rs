@@ -1,7 +1,7 @@
 //! What a restore will bring, from the headers alone: how much of it there is, and whether it can go where it
 //! must.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::archive::BLOCK_LEN;
@@ -13,11 +13,14 @@ use crate::archive::walk::{Step, Walk};
 use crate::error::{Error, Hint, Result};
 use crate::fs::handle::join;
 use crate::name::Shown;
-use crate::restore::pins::{is_asked_for, is_inside};
+use crate::restore::only::{is_asked_for, is_inside};
 use crate::restore::rules::{Way, check_path};
 use crate::restore::wanted::Wanted;
 use crate::snapshot::{Snapshot, VOLUMES_DATA, under};
 use crate::staging;
+
+/// In place of an offset that is still to be found: no member begins there.
+const NOT_FOUND: u64 = u64::MAX;
 
 /// Numbers of one wanted volume.
 #[derive(Debug, Default)]
@@ -30,13 +33,14 @@ pub(super) struct VolumeSurvey {
     unhashed: u64,
     /// Names at the root that a staging directory might have.
     pub(super) staging_names: Vec<Vec<u8>>,
+    /// Where only some paths are restored: the offsets of members outside of these whose further names lie
+    /// inside, by their paths.
+    pub(super) sources: HashMap<Vec<u8>, u64>,
 }
 
 #[derive(Debug)]
 pub(super) struct Survey {
     pub(super) volumes: Vec<VolumeSurvey>,
-    /// With `only`: the offsets of members outside it whose further names lie inside, by their paths.
-    pub(super) sources: HashMap<Vec<u8>, u64>,
     /// Members do not come as a walk down a tree meets them.
     pub(super) any_order: bool,
 }
@@ -107,32 +111,29 @@ pub(super) fn walk_on(
 }
 
 impl Survey {
-    pub(super) fn read(
-        reader: &Arc<Reader>,
-        snapshot: &Snapshot,
-        wanted: &[Wanted],
-        only: Option<&[u8]>,
-    ) -> Result<Self> {
+    pub(super) fn read(reader: &Arc<Reader>, snapshot: &Snapshot, wanted: &[Wanted]) -> Result<Self> {
         let mut volumes: Vec<VolumeSurvey> = wanted.iter().map(|_| VolumeSurvey::default()).collect();
         let mut roots = vec![false; wanted.len()];
-        let mut found_only = only.is_none();
-        let mut sources = HashMap::new();
+        let mut missing: HashSet<(usize, &[u8])> = HashSet::new();
+        for (at, only) in wanted.iter().enumerate().filter_map(|(at, one)| Some((at, one.only.as_ref()?))) {
+            missing.extend(only.paths().iter().map(|path| (at, path.as_slice())));
+        }
         let mut order = OrderCheck::new(snapshot, wanted.len());
         walk(reader, snapshot, wanted, |found| {
-            roots[found.wanted] |= found.path.is_empty();
             order.member(&found);
-            let Some(only) = only else {
-                volumes[found.wanted].count(found.path, found.member);
+            let (at, path) = (found.wanted, found.path);
+            roots[at] |= path.is_empty();
+            let Some(only) = &wanted[at].only else {
+                volumes[at].count(path, found.member, true);
                 return Ok(());
             };
-            found_only |= is_inside(found.path, only);
-            if is_asked_for(found.path, Some(only)) {
-                volumes[found.wanted].count(found.path, found.member);
+            // Of a damaged snapshot, a directory may have no member of its own.
+            missing.retain(|&(of, only)| of != at || !is_inside(path, only));
+            if is_asked_for(path, Some(only)) {
+                volumes[at].count(path, found.member, only.holds(path));
             }
-            if let Some(source) = found.source.filter(|source| !is_inside(source, only))
-                && is_inside(found.path, only)
-            {
-                sources.insert(source.to_vec(), None);
+            if let Some(source) = found.source.filter(|source| only.holds(path) && !only.holds(source)) {
+                volumes[at].sources.insert(source.to_vec(), NOT_FOUND);
             }
             Ok(())
         })?;
@@ -142,22 +143,32 @@ impl Survey {
                 format!("snapshot {id} in {archive} lists the volume {volume} and has no members of it");
             return Err(Error::NoSnapshot(reason).with_hint(Hint::ChooseAnotherSnapshot));
         }
-        if let (Some(only), false) = (only, found_only) {
-            return Err(not_found(reader, snapshot, &join(wanted[0].path.as_bytes(), only)));
+        if let Some((at, path)) = missing.into_iter().min() {
+            return Err(not_found(reader, snapshot, &join(wanted[at].path.as_bytes(), path)));
         }
-        if !sources.is_empty() {
-            walk(reader, snapshot, wanted, |found| {
-                if let Some(source) = sources.get_mut(found.path) {
-                    *source = Some(found.member.stored.start);
-                    // One of its further names becomes the file.
-                    volumes[found.wanted].count_file(found.member);
-                    volumes[found.wanted].inodes += 1;
-                }
-                Ok(())
-            })?;
+        let mut survey = Survey { volumes, any_order: order.any_order };
+        survey.find_sources(reader, snapshot, wanted)?;
+        Ok(survey)
+    }
+
+    fn find_sources(&mut self, reader: &Arc<Reader>, snapshot: &Snapshot, wanted: &[Wanted]) -> Result<()> {
+        if self.volumes.iter().all(|volume| volume.sources.is_empty()) {
+            return Ok(());
         }
-        let sources = sources.into_iter().filter_map(|(path, source)| Some((path, source?))).collect();
-        Ok(Survey { volumes, sources, any_order: order.any_order })
+        walk(reader, snapshot, wanted, |found| {
+            let volume = &mut self.volumes[found.wanted];
+            if let Some(source) = volume.sources.get_mut(found.path) {
+                *source = found.member.stored.start;
+                // One of its further names becomes the file.
+                volume.count_file(found.member);
+                volume.inodes += 1;
+            }
+            Ok(())
+        })?;
+        for volume in &mut self.volumes {
+            volume.sources.retain(|_, source| *source != NOT_FOUND);
+        }
+        Ok(())
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -229,8 +240,14 @@ fn not_found(reader: &Reader, snapshot: &Snapshot, path: &[u8]) -> Error {
 }
 
 impl VolumeSurvey {
-    fn count(&mut self, path: &[u8], member: &Head) {
-        self.entries += 1;
+    /// Whether it has nothing but the volume itself.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries <= 1
+    }
+
+    /// Counts a member. One that is only on the way to what is asked for is no entry of it.
+    fn count(&mut self, path: &[u8], member: &Head, is_entry: bool) {
+        self.entries += u64::from(is_entry);
         self.count_file(member);
         self.inodes += u64::from(member.kind != Kind::HardLink);
         if path.starts_with(staging::NAME.as_bytes()) && !path.contains(&b'/') {

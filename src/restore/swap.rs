@@ -14,6 +14,7 @@ use crate::fs::{Descent, FileId, Handle, StoreFile, remove};
 use crate::name::Shown;
 use crate::restore::journal;
 use crate::restore::moves::Moves;
+use crate::restore::only::Only;
 use crate::restore::owners::Remark;
 use crate::restore::pins::Pins;
 use crate::restore::plan::{Plan, Planner};
@@ -36,12 +37,12 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Works out the moves. With `only`, that path is exchanged and everything beside it stays as it is, the
+    /// Works out the moves. With `only`, these paths are exchanged and everything beside them stays as it is, the
     /// root too unless it was `made` for this.
     pub(super) fn plan(
         &self,
         pins: &Pins,
-        only: Option<&[u8]>,
+        only: Option<&Only>,
         made: bool,
         may_lack_owner: bool,
     ) -> Result<Plan> {

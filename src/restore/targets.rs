@@ -11,6 +11,7 @@ use crate::name::Shown;
 use crate::restore::below::Below;
 use crate::restore::job::Job;
 use crate::restore::plan::in_the_way;
+use crate::restore::removal;
 use crate::restore::survey;
 use crate::restore::target::{self, DirTarget, FileTarget};
 use crate::volume::{self, VolumeType};
@@ -37,7 +38,7 @@ impl Targets {
     pub(super) fn open(job: &Job, mut below: Option<&mut Below>) -> Result<Self> {
         let (mut roots, mut files) = (Vec::new(), Vec::new());
         for (index, wanted) in job.wanted.iter().enumerate() {
-            let path = wanted.path.as_str();
+            let path = wanted.place.as_str();
             let relative = volume::id(path).as_bytes();
             match (wanted.kind, &mut below) {
                 (VolumeType::Dir, Some(below)) => {
@@ -64,7 +65,8 @@ impl Targets {
         let in_use = job.in_use();
         let open = |Root { wanted, handle, path, made }| {
             let nested = target::nested_in(&job.wanted[wanted].path, job.snapshot);
-            let target = DirTarget::open(wanted, handle, &path, &in_use, nested, job.run)?;
+            let mut target = DirTarget::open(wanted, handle, &path, &in_use, nested, job.run)?;
+            removal::settle(job, &job.wanted[wanted], &target.root, &mut target.pins)?;
             Ok(DirTarget { made, ..target })
         };
         let dirs = roots.into_iter().map(open).collect::<Result<_>>()?;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::support::{Sandbox, Tree};
 
 mod events;
+mod filters;
 mod locks;
 mod options;
 mod report;

@@ -35,4 +35,6 @@ mod namespaces;
 mod obstacles;
 mod others;
 mod ownership;
+mod removals;
 mod round_trip;
+mod selection;

@@ -374,7 +374,7 @@ fn a_name_of_any_bytes_is_shown_so_that_it_can_be_read_back() {
         s.backup();
         fs::remove_dir_all(&file).unwrap();
         fs::create_dir(&file).unwrap();
-        let changes = s.run(["restore", "--dry-run", "--json"]).ok().json();
+        let changes = s.run(["restore", "--allow-empty", "--dry-run", "--json"]).ok().json();
         let path = format!("{}/a\\\\b\\xffé\u{1b}[2J", text(&file));
         let change = serde_json::json!({"change": "create", "path": path});
         assert!(changes["changes"].as_array().unwrap().contains(&change), "{changes}");

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::*;
 use crate::observer::Run;
+use crate::restore::only::Only;
 use crate::restore::spare::Spare;
 use crate::restore::target::DirTarget;
 
@@ -221,7 +222,7 @@ fn one_path_with_something_pinned_in_it_is_exchanged_around_that() {
     let root = folder.path();
     let pins = volume(root);
     let stage = stage(root);
-    let plan = stage.plan(&pins, Some(b"p"), false, false).unwrap();
+    let plan = stage.plan(&pins, Some(&Only::new(vec![b"p".to_vec()])), false, false).unwrap();
     stage.mark(&plan).unwrap();
     stage.swap(&plan, &mut |_, remark| panic!("{remark:?}")).unwrap();
     stage.commit().unwrap();

@@ -21,7 +21,7 @@ fn backup_and_restore_report_as_json() {
         let backup = s.run(["backup", "--json", "--note", "before \"v2\""]).silent().json();
         has_keys(
             &backup,
-            "id prefix time volumes entries size bytes unhashed note warning_count warnings seconds",
+            "id prefix time volumes entries size bytes unhashed note exclude warning_count warnings seconds",
         );
         has_keys(&backup["volumes"][0], "path type entries size");
         assert_eq!(backup["volumes"][0]["path"], text(&volume));
@@ -112,7 +112,7 @@ fn list_and_verify_report_as_json() {
         let snapshot = &list["snapshots"][0];
         has_keys(
             snapshot,
-            "id time prefix program volumes entries size unhashed note warning_count warnings offset bytes",
+            "id time prefix program volumes entries size unhashed note exclude warning_count warnings offset bytes",
         );
         has_keys(&snapshot["volumes"][0], "path type entries size");
         for key in ["id", "time", "prefix", "entries", "size", "unhashed", "note", "warnings", "bytes"] {

@@ -49,8 +49,21 @@ pub(super) enum Behind {
     Overwritten,
 }
 
+/// What histories do all the time, and are warned of: they empty volumes, and change what is excluded.
+const EXPECTED: [&str; 3] = ["it is empty, and ", "all that is in it is left out, and ", " excludes go"];
+
+/// Lets a run fail by a panic at every other warning.
+struct Expecting;
+
+impl observer::Observer for Expecting {
+    fn warning(&self, warning: &observer::Warning) {
+        assert!(EXPECTED.iter().any(|expected| warning.reason.contains(expected)), "{warning}");
+    }
+}
+
+/// No run may warn of anything that is not expected.
 pub(super) fn strict() -> observer::Run<'static> {
-    observer::Run { strict: true, ..observer::Run::default() }
+    observer::Run::new(&Expecting)
 }
 
 impl<'s> World<'s> {
@@ -148,8 +161,7 @@ impl<'s> World<'s> {
         let id = match by {
             By::Library => backup(&self.config, &options, &strict()).unwrap().id,
             By::Program => {
-                let mut args =
-                    vec!["backup", "--strict", "--json", "--note", options.note.as_deref().unwrap()];
+                let mut args = vec!["backup", "--json", "--note", options.note.as_deref().unwrap()];
                 args.extend(options.discard_tail.then_some("--discard-tail"));
                 self.s.run(args).ok().json()["id"].as_str().unwrap().to_owned()
             }
@@ -262,7 +274,7 @@ impl<'s> World<'s> {
             Way::Newest => restored = self.restore_newest(),
             Way::Program => {
                 let mut args =
-                    vec!["restore", "--strict", "--snapshot", &taken.id, "--prefix", &taken.prefix];
+                    vec!["restore", "--allow-empty", "--snapshot", &taken.id, "--prefix", &taken.prefix];
                 args.extend(taken.volumes.iter().flat_map(|(path, _)| ["--volume", text(path)]));
                 self.s.run(args).ok();
             }
@@ -279,6 +291,7 @@ impl<'s> World<'s> {
 
     pub(super) fn restore_options(&self, taken: &Taken) -> RestoreOptions {
         RestoreOptions {
+            allow_empty: true,
             archive: self.s.archive(),
             snapshot: Some(taken.id.clone()),
             ..RestoreOptions::default()
@@ -313,7 +326,7 @@ impl<'s> World<'s> {
         let part = self.s.path("part");
         let options = RestoreOptions {
             into: Some(part.clone()),
-            path: Some(path.into_os_string()),
+            paths: vec![path.into_os_string()],
             ..self.restore_options(taken)
         };
         Self::restored(taken, &options).unwrap();
@@ -332,7 +345,8 @@ impl<'s> World<'s> {
 
     /// Restores as it is configured, or is refused. Returns what must have been restored.
     fn restore_newest(&self) -> Vec<&(PathBuf, Picture)> {
-        let options = RestoreOptions { archive: self.s.archive(), ..RestoreOptions::default() };
+        let options =
+            RestoreOptions { archive: self.s.archive(), allow_empty: true, ..RestoreOptions::default() };
         let result = restore(&self.config, &options, &strict());
         let sound = self.list().problems.is_empty();
         let newest = self.newest(&self.config.prefix).filter(|_| sound);

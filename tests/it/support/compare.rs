@@ -28,7 +28,7 @@ pub(crate) struct Picture {
     pub(crate) entries: BTreeMap<Vec<u8>, Entry>,
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) kind: &'static str,
     pub(crate) mode: u32,
