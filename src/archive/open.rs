@@ -120,6 +120,9 @@ impl Reader {
     }
 }
 
+/// What a pipe, a device or a socket is told.
+const NO_FILE: &str = "it is no regular file, and an archive is read by offsets and appended to";
+
 /// How other files begin that are taken for archives.
 const MAGIC: [(&[u8], &str); 6] = [
     (b"\x1f\x8b", "gzip"),
@@ -151,15 +154,26 @@ fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
     };
     // A FIFO must not be opened, and a directory cannot be: ask first. The path itself may be a symbolic
     // link.
-    let real = canonical(path).map_err(|source| missing(access, action, name, source))?;
-    let kind = Handle::open_path(&real).and_then(|handle| handle.stat()).context("look at", name)?.kind;
+    let (real, kind) = match canonical(path) {
+        Ok(real) => {
+            let handle = Handle::open_path(&real);
+            let kind = handle.and_then(|handle| handle.stat()).context("look at", name)?.kind;
+            (real, kind)
+        }
+        // The link to a pipe, as `/dev/stdin` may be one, leads to no path.
+        Err(source) => match kind_of(path).filter(|kind| *kind != FileKind::File) {
+            Some(kind) => (path.to_owned(), kind),
+            None => return Err(missing(path, access, action, name, source)),
+        },
+    };
     let (reason, hint) = match kind {
         FileKind::File => ("", None),
+        FileKind::Directory if access == Access::Init => ("Is a directory", Some(Hint::NameFileInIt)),
         FileKind::Directory => ("Is a directory", Some(Hint::ArchiveIsDirectory)),
-        _ => ("it is no regular file", Some(Hint::ArchiveIsNoFile)),
+        _ if access == Access::Init => (NO_FILE, Some(Hint::NameAnotherArchive)),
+        _ => (NO_FILE, Some(Hint::ArchiveIsNoFile)),
     };
     if let Some(hint) = hint {
-        let hint = if access == Access::Init { Hint::NameAnotherArchive } else { hint };
         let error = Error::Archive { action, archive: name.clone(), reason: reason.to_owned() };
         return Err(error.with_hint(hint));
     }
@@ -179,8 +193,14 @@ fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
     })
 }
 
-fn missing(access: Access, action: &'static str, name: &Shown, source: io::Error) -> Error {
+/// What is at `path`, where links are followed, if that can be told.
+fn kind_of(path: &Path) -> Option<FileKind> {
+    Handle::open_linked_path(path).and_then(|handle| handle.stat()).ok().map(|stat| stat.kind)
+}
+
+fn missing(path: &Path, access: Access, action: &'static str, name: &Shown, source: io::Error) -> Error {
     let hint = match (Errno::from_raw(source.raw_os_error().unwrap_or(0)), access) {
+        (Errno::ENOENT, _) if path.as_os_str() == "-" => Some(Hint::NoStream),
         (Errno::ENOENT | Errno::ELOOP, Access::Init) => Some(Hint::RemoveDanglingLink),
         (Errno::ENOENT, _) => Some(Hint::MakeArchive),
         (Errno::ELOOP | Errno::ENOTDIR, _) => Some(Hint::NameArchive),

@@ -111,11 +111,14 @@ fn look(volume: &Volume) -> Result<Looked, (String, Option<Hint>)> {
         FileKind::Symlink => {
             return Err((format!("{shown} is a symbolic link: give the path it leads to"), None));
         }
-        _ => {
+        other => {
+            let what = match other {
+                FileKind::Socket => "a socket",
+                FileKind::Fifo => "a FIFO",
+                _ => "a device",
+            };
             return Err((
-                format!(
-                    "{shown} is neither a directory nor a regular file: give one of these, or leave it out"
-                ),
+                format!("{shown} is {what}, of which there is nothing to back up: leave it out"),
                 None,
             ));
         }
@@ -166,7 +169,7 @@ mod tests {
         assert_eq!(check(&["dir", "no"]).unwrap_err().hint(), Some(Hint::MountVolumes));
         refused(&["file/x"], "/file/x`: Not a directory");
         refused(&["link"], "is a symbolic link");
-        refused(&["socket"], "is neither a directory nor a regular file");
+        refused(&["socket"], "is a socket, of which there is nothing to back up: leave it out");
     }
 
     #[test]

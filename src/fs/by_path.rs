@@ -46,6 +46,12 @@ impl Handle {
         Self::open(AT_FDCWD, path.as_os_str().as_bytes(), OFlag::O_RDONLY | OFlag::O_NONBLOCK)
     }
 
+    /// What `path` leads to, through symbolic links too, without opening it for anything.
+    pub(crate) fn open_linked_path(path: &Path) -> io::Result<Self> {
+        let flags = OFlag::O_PATH.bits();
+        Ok(Self::from_file(OpenOptions::new().read(true).custom_flags(flags).open(path)?))
+    }
+
     /// The file that `path` leads to, through symbolic links too, for reading. It does not wait for a FIFO's
     /// other end.
     pub(crate) fn open_linked(path: &Path) -> io::Result<Self> {

@@ -12,6 +12,7 @@ mod hostile;
 mod later;
 mod snapshot;
 mod volume;
+mod words;
 
 /// Runs a command that must be refused with one line that has all of `words`, and change nothing in the sandbox.
 #[track_caller]

@@ -137,6 +137,21 @@ impl<'de> Visitor<'de> for ItemText {
         Err(A::Error::custom("YAML takes what begins with `!` for a tag: quote it, as in \"!a\""))
     }
 
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<String, A::Error> {
+        let key = map.next_key::<String>().unwrap_or_default();
+        Err(A::Error::custom(match (self.part, key) {
+            (DocumentPart::Volume(_), Some(key)) => format!(
+                "an item of `volumes` is a path alone, and this one has the key {}: write `- /data`",
+                quote(&key)
+            ),
+            (DocumentPart::Pattern(_), Some(key)) => format!(
+                "a pattern is a string, and this is a key, {}, with a value: quote it as a whole",
+                quote(&key)
+            ),
+            _ => "it is a map of keys and values, expected a string".to_owned(),
+        }))
+    }
+
     fn visit_unit<E: Error>(self) -> Result<String, E> {
         Err(E::custom(match self.part {
             DocumentPart::Prefix => "it has no value: to have none, write `prefix: \"\"`",

@@ -72,7 +72,7 @@ fn a_configuration_that_is_not_what_it_should_be() {
                 ("prefix:\nvolumes: [V]\n", &["prefix"]),
                 ("prefix: web\nvolumes: V\n", &["line 2", "invalid type"]),
                 ("prefix: web\nvolumes: [1]\n", &["line 2", "invalid type"]),
-                ("prefix: web\nvolumes:\n  - path: V\n", &["line 3", "invalid type"]),
+                ("prefix: web\nvolumes:\n  - path: V\n", &["line 3", "a path alone"]),
                 ("prefix: web\nvolumes: [V]\nexclude: x\n", &["line 3", "invalid type"]),
                 ("prefix: web\nvolumes: [V]\nprefix: two\n", &["twice"]),
                 ("prefix: web\nvolume: [V]\n", &["line 2", "unknown key", "volume"]),
@@ -146,8 +146,8 @@ fn volumes_that_cannot_be_volumes() {
         let at = |name: &str| text(&parent.join(name)).to_owned();
         for (name, words) in [
             ("link", &["symbolic link"][..]),
-            ("fifo", &["regular file"]),
-            ("socket", &["regular file"]),
+            ("fifo", &["is a FIFO", "leave it out"]),
+            ("socket", &["is a socket", "leave it out"]),
             ("missing", &["No such file or directory", "--volumes-from"]),
         ] {
             s.configure("web", &[&volume, &parent.join(name)]);
