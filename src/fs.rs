@@ -24,6 +24,7 @@ macro_rules! recorded {
 }
 
 pub(crate) mod acl;
+mod ajar;
 pub(crate) mod by_path;
 pub(crate) mod clone;
 pub(crate) mod descent;
@@ -42,6 +43,7 @@ pub(crate) mod space;
 pub(crate) mod stat;
 pub(crate) mod xattrs;
 
+pub(crate) use ajar::{Ajar, OpenedWay};
 pub(crate) use descent::Descent;
 pub(crate) use errno::{has_errno, uninterrupted};
 pub(crate) use file::StoreFile;

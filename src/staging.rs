@@ -101,17 +101,31 @@ pub(crate) fn find_in(root: &Handle, volume: &str) -> Result<Vec<Found>> {
     find(root).context("look for a staging directory in", volume)
 }
 
-/// What the marker of a volume whose root has the time `mtime` says.
-pub(crate) fn marker(mtime: Time) -> Vec<u8> {
-    [MARKER_TEXT, mtime.to_pax().as_bytes(), b"\n"].concat()
+/// What the marker of a volume whose root has the time `mtime` says, and the mode `closed` if it had to be
+/// opened.
+pub(crate) fn marker(mtime: Time, closed: Option<u32>) -> Vec<u8> {
+    let mode = closed.map(|mode| format!("{mode:o}\n")).unwrap_or_default();
+    [MARKER_TEXT, mtime.to_pax().as_bytes(), b"\n", mode.as_bytes()].concat()
 }
 
 /// The time that the root had before the staging directory was made.
 pub(crate) fn recorded_mtime(staging: &Handle) -> Option<Time> {
+    Time::from_pax(recorded(staging)?.split('\n').next()?)
+}
+
+/// The mode that the root had before it was opened for a restore, if it was.
+pub(crate) fn recorded_mode(staging: &Handle) -> Option<u32> {
+    let recorded = recorded(staging)?;
+    let mode = u32::from_str_radix(recorded.split('\n').nth(1)?, 8).ok()?;
+    (mode <= 0o7777).then_some(mode)
+}
+
+/// The lines after the marker's text.
+fn recorded(staging: &Handle) -> Option<String> {
     let mut text = [0; 128];
     let length = StoreFile::new(staging.file(MARKER).ok()?).read_at(&mut text, 0).ok()?;
-    let line = text[..length].strip_prefix(MARKER_TEXT)?.strip_suffix(b"\n")?;
-    Time::from_pax(std::str::from_utf8(line).ok()?)
+    let lines = text[..length].strip_prefix(MARKER_TEXT)?.strip_suffix(b"\n")?;
+    String::from_utf8(lines.to_vec()).ok()
 }
 
 /// Lets the marker say nothing of the root's time any more.
@@ -143,7 +157,8 @@ mod tests {
             (b"something else", false, false),
             (b"something else that is longer than the text of a marker", false, false),
             (MARKER_TEXT, true, true),
-            (&marker(Time { secs: 1, nanos: 5 }), true, true),
+            (&marker(Time { secs: 1, nanos: 5 }, None), true, true),
+            (&marker(Time { secs: 1, nanos: 5 }, Some(0o2555)), true, true),
         ] {
             std::fs::write(staging.join("marker"), marker).unwrap();
             let _ = std::fs::remove_file(staging.join("new"));
@@ -152,6 +167,7 @@ mod tests {
             }
             assert_eq!(is_ours(), ours, "{marker:?} {beside}");
         }
+        assert_eq!(recorded_mode(&handle.directory(NAME.as_bytes()).unwrap()), Some(0o2555));
         assert_eq!(
             recorded_mtime(&handle.directory(NAME.as_bytes()).unwrap()),
             Some(Time { secs: 1, nanos: 5 })

@@ -10,6 +10,10 @@ use crate::fs::{Handle, by_path, has_errno};
 use crate::name::Shown;
 use crate::time::Time;
 
+/// The mode of a volume's root that was made, until it has what the snapshot says. It is closed to others, and
+/// no other program's: the next restore knows by it what a run that was killed has made.
+pub(super) const HALF_MADE: u32 = 0o1700;
+
 /// The directory that volumes are restored below, and what was made for that.
 #[derive(Debug)]
 pub(super) struct Below {
@@ -55,10 +59,9 @@ impl Below {
         Ok(self.go_down(relative, 0o755)?.0)
     }
 
-    /// The root of a volume at `relative`, and whether it was made. One that was is closed to others until it
-    /// has what the snapshot says, and stays so if this run is killed before.
+    /// The root of a volume at `relative`, and whether it was made.
     pub(super) fn root(&mut self, relative: &[u8]) -> Result<(Handle, bool)> {
-        self.go_down(relative, 0o700)
+        self.go_down(relative, HALF_MADE)
     }
 
     /// Goes down to `relative`; what is missing is made, the last with these permissions. Returns whether that was.
@@ -69,6 +72,7 @@ impl Below {
         let mut names = relative.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).peekable();
         while let Some(name) = names.next() {
             let mtime = handle.stat().context("look at", &full)?.mtime;
+            let ajar = handle.ajar().context("open", &full)?;
             match handle.make_directory(name, if names.peek().is_none() { permissions } else { 0o755 }) {
                 Ok(()) => {
                     let parent = handle.duplicate().context("open", &full)?;
@@ -78,7 +82,7 @@ impl Below {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => made = false,
                 Err(error) => return Err(error).context("create", &full),
             }
-            handle = handle.directory(name).map_err(|source| {
+            let below = handle.own_directory(name).map_err(|source| {
                 let path = Shown::from(&full);
                 if has_errno(&source, &[nix::errno::Errno::ELOOP, nix::errno::Errno::ENOTDIR]) {
                     let error = Error::Io { action: "restore to", path, source };
@@ -86,6 +90,8 @@ impl Below {
                 }
                 Error::Io { action: "open", path, source }
             })?;
+            drop(ajar);
+            handle = below;
         }
         Ok((handle, made))
     }
@@ -97,6 +103,7 @@ impl Below {
     /// Removes the directories that were made and are empty, after a failure.
     pub(super) fn remove_made(&mut self) {
         for MadeDirectory { parent, name, mtime } in self.made.drain(..).rev() {
+            let _ajar = parent.ajar();
             // One that is not empty is needed.
             if parent.remove_directory(&name).is_ok() {
                 let _ = parent.set_mtime(mtime);

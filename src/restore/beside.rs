@@ -56,6 +56,7 @@ impl FileTarget {
 
     /// A new file under a name that nothing has, locked.
     fn create(&self) -> Result<(Vec<u8>, StoreFile)> {
+        let _ajar = self.parent.ajar().context("open", &self.path)?;
         let mut index = 0;
         loop {
             let name = self.temporary(index);
@@ -105,6 +106,7 @@ impl FileTarget {
     }
 
     fn remove_stray(&self, temporary: &[u8]) -> io::Result<bool> {
+        let _ajar = self.parent.ajar()?;
         let Some(stray) = lock_file(&self.parent, temporary, Mode::Exclusive)? else { return Ok(false) };
         if !self.has(temporary, &stray)? {
             return Ok(false);
@@ -116,6 +118,7 @@ impl FileTarget {
 
 /// Removes a file. The directory's time stays, as it may be another volume's.
 fn remove_beside(parent: &Handle, name: &[u8]) -> io::Result<()> {
+    let _ajar = parent.ajar()?;
     let mtime = parent.stat()?.mtime;
     parent.remove_file(name)?;
     parent.set_mtime(mtime)
@@ -133,6 +136,7 @@ impl Beside {
     /// Moves the file to its place. The directory's time stays, as it may be another volume's.
     pub(super) fn place(&mut self) -> Result<()> {
         let mut place = || -> io::Result<()> {
+            let _ajar = self.parent.ajar()?;
             let mtime = self.parent.stat()?.mtime;
             if self.parent.find(&self.name)?.is_some() {
                 let former = lock_file(&self.parent, &self.name, Mode::Shared)?;
@@ -152,6 +156,7 @@ impl Beside {
     /// Puts everything back as it was.
     pub(super) fn put_back(&self) -> Result<()> {
         let put_back = || -> io::Result<()> {
+            let _ajar = self.parent.ajar()?;
             match self.state {
                 State::Written => {}
                 State::Placed => self.parent.rename(&self.name, &self.parent, &self.temporary)?,

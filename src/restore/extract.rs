@@ -13,7 +13,7 @@ use crate::archive::open::Reader;
 use crate::archive::walk::{Step, Walk};
 use crate::error::{Context, Error, Result};
 use crate::fs::handle::{join, parent_and_name};
-use crate::fs::{Descent, FileKind, Handle, has_errno};
+use crate::fs::{Descent, FileKind, Handle, OpenedWay, has_errno};
 use crate::name::Shown;
 use crate::restore::batch::{PerVolume, blame};
 use crate::restore::crew::{Crew, Left};
@@ -200,7 +200,11 @@ impl Extractor {
                 Err(error) if stays && has_errno(&error, &[Errno::EEXIST]) => {}
                 made => made.context("create", &full)?,
             }
-            self.descent.enter(name).context("open", &full)?;
+            if stays {
+                self.enter_own(name).context("open", &full)?;
+            } else {
+                self.descent.enter(name).context("open", &full)?;
+            }
         }
         if stays {
             // What is made in it must not inherit one.
@@ -220,6 +224,15 @@ impl Extractor {
         Ok(())
     }
 
+    /// Enters a directory that was there, and may be closed to its owner: it gets its mode when it is left.
+    fn enter_own(&mut self, name: &[u8]) -> std::io::Result<()> {
+        let handle = self.descent.here()?.own_directory(name)?;
+        handle.ajar()?.stay();
+        let id = handle.stat()?.id;
+        self.descent.enter_open(name, id, handle);
+        Ok(())
+    }
+
     fn hard_link(&mut self, name: &[u8], item: &Item, source: &[u8], crew: &mut Crew) -> Result<()> {
         let full = self.full(item.path);
         if self.skipped.contains(source) {
@@ -227,20 +240,31 @@ impl Extractor {
             let reason = "left out, as the file that it is a further name of".to_owned();
             return crew.remark(&full, reason.into());
         }
-        let (parent, original) = parent_and_name(source);
-        let from = self.originals.go_to(parent).context("find the other name of", &full)?;
-        let mut found = from.find(original).context("look at", &full)?;
-        if found.is_none() {
-            // It may be with a worker still.
+        let mut found = self.originals.find(source);
+        if matches!(found, Ok(None)) || found.as_ref().is_err_and(is_closed) {
+            // It may be with a worker still, and so may what would close its directory.
             crew.settle()?;
-            found = from.find(original).context("look at", &full)?;
+            found = self.originals.find(source);
         }
+        let closed = if found.as_ref().is_err_and(is_closed) {
+            let way = OpenedWay::open(self.originals.root(), parent_and_name(source).0);
+            let way = way.context("find the other name of", &full)?;
+            found = self.originals.find(source);
+            Some(way)
+        } else {
+            None
+        };
+        let found = found.context("find the other name of", &full)?;
         if found.is_none_or(|found| found.kind == FileKind::Directory) || self.pins.holds(source) {
             return Err(item.damaged(BAD_LINK));
         }
         item.check()?;
+        let (parent, original) = parent_and_name(source);
+        let from = self.originals.go_to(parent).context("find the other name of", &full)?;
         let here = self.descent.here().context("open", &full)?;
-        here.make_hard_link(name, from, original).context("link", &full)
+        here.make_hard_link(name, from, original).context("link", &full)?;
+        drop(closed);
+        Ok(())
     }
 
     fn special(&mut self, name: &[u8], item: &Item, crew: &mut Crew) -> Result<()> {
@@ -288,6 +312,10 @@ impl Item<'_> {
     fn check(&self) -> Result<()> {
         Content::new(self.reader, self.member.data()).finish()
     }
+}
+
+fn is_closed(error: &std::io::Error) -> bool {
+    has_errno(error, &[Errno::EACCES])
 }
 
 fn failed(action: &'static str, volume: &PerVolume, path: &[u8], source: std::io::Error) -> Error {

@@ -111,6 +111,7 @@ fn fill(job: &Job, dirs: &[DirTarget], stages: &[Stage], cleared: &mut bool) -> 
     job.run.observer.begin(Phase::Syncing, None);
     for (dir, stage) in dirs.iter().zip(stages) {
         let mtime = dir.root.stat().context("look at", &dir.path)?.mtime;
+        dir.settled();
         dir.root.sync_filesystem().context("sync", &dir.path)?;
         stage.remove(mtime, false)?;
         // Else the mark could be there again after a power cut, and backup would refuse what is complete.
@@ -147,10 +148,12 @@ fn clear_directory(
         match dir.pins.fate(&at, None) {
             Fate::Stays => {}
             Fate::Opened { .. } => {
-                let below = here.directory(&name).context("open", &full)?;
+                let below = here.own_directory(&name).context("open", &full)?;
+                let ajar = below.ajar().context("open", &full)?;
                 let mtime = below.stat().context("look at", &full)?.mtime;
                 let names = below.names().context("list", &full)?;
                 clear_directory(dir, &below, &at, names, cleared)?;
+                drop(ajar);
                 // It keeps its own where the snapshot has none for it.
                 below.set_mtime(mtime).context("put back the time of", &full)?;
             }

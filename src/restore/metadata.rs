@@ -90,6 +90,12 @@ impl Metadata {
         Ok(Metadata { mode: stat.mode, owner, mtime: stat.mtime, xattrs, ..Metadata::default() })
     }
 
+    /// [`Metadata::of_handle`] of what may be closed to its owner, who may read no attributes then.
+    pub(super) fn of_closed(handle: &Handle) -> io::Result<Self> {
+        let ajar = handle.ajar()?;
+        Ok(Metadata { mode: ajar.mode(), ..Metadata::of_handle(handle)? })
+    }
+
     /// Gives all this to what `handle` has open, and reports to `warn` what could not be set for want of
     /// privilege. `fresh` says that it was just made and has no attributes of its own.
     pub(super) fn apply(
@@ -104,6 +110,10 @@ impl Metadata {
             Some(owner) => self.set_owner(handle, owner, path)?,
             None => self.mode,
         };
+        if before.mode & 0o600 != 0o600 && (!fresh || !self.xattrs.is_empty()) {
+            // Attributes are only set on what may be written. It gets its mode in a moment.
+            handle.ajar().context("open", path)?.stay();
+        }
         if !fresh {
             self.remove_others(handle, path, warn)?;
         }

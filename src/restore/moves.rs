@@ -6,7 +6,7 @@ use std::io;
 
 use crate::error::{Context, Result};
 use crate::fs::handle::{join, parent_and_name};
-use crate::fs::{Descent, FileKind, Handle};
+use crate::fs::{Ajar, Descent, FileKind, Handle};
 
 #[derive(Debug)]
 pub(super) struct Moves<'a> {
@@ -48,6 +48,16 @@ impl<'a> Moves<'a> {
     /// Whether there is something at `path`.
     pub(super) fn is_there(&mut self, path: &[u8]) -> Result<bool> {
         is_there(&mut self.source, path, self.volume)
+    }
+
+    /// Lets the owner into the directory at `path`, which is to be given its mode afterwards.
+    pub(super) fn open_up(&mut self, path: &[u8]) -> Result<()> {
+        let (parent, name) = parent_and_name(path);
+        let mut open_up = || match path {
+            [] => self.source.root().ajar().map(Ajar::stay),
+            _ => self.source.go_to(parent)?.node(name)?.ajar().map(Ajar::stay),
+        };
+        open_up().context("open", &join(self.volume, path))
     }
 
     /// The directory at `path`.

@@ -48,7 +48,7 @@ impl FileTarget {
     /// Opens the file that is to be overwritten and reserves the space that it will need. Nothing in it
     /// changes.
     pub(super) fn prepare(&self, source: &Source) -> Result<Former> {
-        let opened = self.parent.file_for_update(&self.name);
+        let opened = self.parent.own_file_for_update(&self.name);
         let file = StoreFile::new(opened.map_err(|source| self.refused(source))?);
         let stat = file.stat().context("look at", &self.path)?;
         if stat.kind != FileKind::File {
@@ -58,7 +58,7 @@ impl FileTarget {
                 reason: "the snapshot has a file there, and it is no regular file now".to_owned(),
             });
         }
-        let metadata = Metadata::of_handle(file.handle()).context("look at", &self.path)?;
+        let metadata = Metadata::of_closed(file.handle()).context("look at", &self.path)?;
         let size = stat.size;
         let content =
             if size <= KEPT { Some(read_all(&file, size).context("read", &self.path)?) } else { None };

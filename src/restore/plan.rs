@@ -1,6 +1,7 @@
 //! What a swap will do: which names move away, which come, and which directories stay and are gone into.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use crate::error::{Context, Error, Result};
 use crate::fs::handle::{join, parent_and_name};
@@ -23,12 +24,44 @@ pub(super) struct Plan {
     pub(super) exchanged: Vec<Exchanged>,
 }
 
+impl Plan {
+    /// Whether the root's metadata is exchanged, too.
+    pub(super) fn exchanges_root(&self) -> bool {
+        self.exchanged.first().is_some_and(|first| first.path.is_empty())
+    }
+}
+
 /// A directory's metadata before and after. The path of the root is empty.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Exchanged {
     pub(super) path: Vec<u8>,
     pub(super) before: Metadata,
     pub(super) after: Metadata,
+}
+
+/// A directory that its owner was let into, and the mode that it had before.
+#[derive(Clone, Copy)]
+pub(super) struct Side<'a> {
+    handle: &'a Handle,
+    mode: u32,
+}
+
+impl<'a> Side<'a> {
+    pub(super) fn opened(handle: &'a Handle, mode: u32) -> Self {
+        Side { handle, mode }
+    }
+
+    /// Of one that goes when the swap is done.
+    pub(super) fn open_up(handle: &'a Handle) -> io::Result<Self> {
+        let ajar = handle.ajar()?;
+        let mode = ajar.mode();
+        ajar.stay();
+        Ok(Side { handle, mode })
+    }
+
+    fn metadata(self) -> io::Result<Metadata> {
+        Ok(Metadata { mode: self.mode, ..Metadata::of_handle(self.handle)? })
+    }
 }
 
 /// What a swap is planned by.
@@ -44,12 +77,12 @@ pub(super) struct Planner<'a> {
 
 impl Planner<'_> {
     /// Plans to exchange what is in `root`, the names `existing`, for what is in `new`.
-    pub(super) fn plan(&self, root: &Handle, existing: Vec<Vec<u8>>, new: &Handle) -> Result<Plan> {
+    pub(super) fn plan(&self, root: Side, existing: Vec<Vec<u8>>, new: Side) -> Result<Plan> {
         let mut plan = Plan::default();
         if self.only.is_none() || self.made {
             self.exchange_metadata(&mut plan, b"", root, Some(new))?;
         }
-        self.directory(&mut plan, b"", existing, root, Some(new))?;
+        self.directory(&mut plan, b"", existing, root.handle, Some(new.handle))?;
         Ok(plan)
     }
 
@@ -93,31 +126,28 @@ impl Planner<'_> {
         on_the_way: bool,
     ) -> Result<()> {
         let (full, name) = (join(self.volume, at), parent_and_name(at).1);
-        let handle = parent.directory(name).context("open", &full)?;
+        let handle = parent.own_directory(name).context("open", &full)?;
+        let ajar = handle.ajar().context("open", &full)?;
         let new = match new_parent {
             None => None,
             Some(parent) => match parent.find(name).context("look at", &full)?.map(|stat| stat.kind) {
-                Some(FileKind::Directory) => Some(parent.directory(name).context("open", &full)?),
+                Some(FileKind::Directory) => Some(parent.own_directory(name).context("open", &full)?),
                 _ => return Err(in_the_way(&full)),
             },
         };
+        let staged = new.as_ref().map(Side::open_up).transpose().context("open", &full)?;
         plan.kept.push(at.to_vec());
-        self.exchange_metadata(plan, at, &handle, new.as_ref().filter(|_| !on_the_way))?;
+        let here = Side::opened(&handle, ajar.mode());
+        self.exchange_metadata(plan, at, here, staged.filter(|_| !on_the_way))?;
         let existing = handle.names().context("list", &full)?;
         self.directory(plan, at, existing, &handle, new.as_ref())
     }
 
     /// Without `new`, the directory keeps its own: its time, too, which the moves in it change.
-    fn exchange_metadata(
-        &self,
-        plan: &mut Plan,
-        at: &[u8],
-        old: &Handle,
-        new: Option<&Handle>,
-    ) -> Result<()> {
+    fn exchange_metadata(&self, plan: &mut Plan, at: &[u8], old: Side, new: Option<Side>) -> Result<()> {
         let full = join(self.volume, at);
-        let before = Metadata::of_handle(old).context("look at", &full)?;
-        let mut after = Metadata::of_handle(new.unwrap_or(old)).context("look at", &full)?;
+        let before = old.metadata().context("look at", &full)?;
+        let mut after = new.unwrap_or(old).metadata().context("look at", &full)?;
         after.may_lack_owner = self.may_lack_owner;
         plan.exchanged.push(Exchanged { path: at.to_vec(), before, after });
         Ok(())

@@ -25,7 +25,10 @@ pub(super) fn restore(job: &Job, targets: &Targets) -> Result<()> {
     let swapped = stage_and_swap(job, dirs, files, &mut stages);
     job.spare.release();
     match swapped {
-        Ok(files) => finish(&stages, &mut |path, reason| job.warn(path, reason)).and(files.finish(job)),
+        Ok(files) => {
+            dirs.iter().for_each(DirTarget::settled);
+            finish(&stages, &mut |path, reason| job.warn(path, reason)).and(files.finish(job))
+        }
         Err(error) => Err(abandon(dirs, &stages, error)),
     }
 }

@@ -17,7 +17,7 @@ use crate::restore::moves::Moves;
 use crate::restore::only::Only;
 use crate::restore::owners::Remark;
 use crate::restore::pins::Pins;
-use crate::restore::plan::{Plan, Planner};
+use crate::restore::plan::{Plan, Planner, Side};
 use crate::staging::{self, CLEARED, NEW, OLD, SWAPPING};
 
 /// The mark under the name that it has before it is complete.
@@ -28,6 +28,8 @@ const SWAPPING_PART: &[u8] = b"swapping.part";
 pub(super) struct Stage {
     pub(super) root: Handle,
     pub(super) staging: Handle,
+    /// The root's mode before it was opened for this.
+    pub(super) mode: u32,
     /// The staging directory's name at the root.
     pub(super) name: Vec<u8>,
     /// The volume's path, for messages.
@@ -46,10 +48,12 @@ impl Stage {
         made: bool,
         may_lack_owner: bool,
     ) -> Result<Plan> {
-        let new = self.staging.directory(NEW).context("open", &self.volume)?;
+        let new = self.staging.own_directory(NEW).context("open", &self.volume)?;
+        let root = Side::opened(&self.root, self.mode);
+        let new = Side::open_up(&new).context("open", &self.volume)?;
         let mut existing = self.root.names().context("list", &self.volume)?;
         existing.retain(|name| *name != self.name);
-        Planner { volume: &self.volume, pins, only, made, may_lack_owner }.plan(&self.root, existing, &new)
+        Planner { volume: &self.volume, pins, only, made, may_lack_owner }.plan(root, existing, new)
     }
 
     /// Writes the mark: from here on, `old` may hold the only copy of something.
@@ -74,6 +78,7 @@ impl Stage {
     /// Does the moves, then gives the root and the directories that stay their new metadata.
     pub(super) fn swap(&self, plan: &Plan, warn: &mut dyn FnMut(&[u8], Remark) -> Result<()>) -> Result<()> {
         let mut moves = Moves::new(&self.root, &self.volume)?;
+        plan.exchanged.iter().try_for_each(|exchanged| moves.open_up(&exchanged.path))?;
         for path in &plan.away {
             moves.rename(path, &self.inside(OLD, path))?;
         }
@@ -90,10 +95,11 @@ impl Stage {
             })?;
         }
         // Where one path is restored, the root keeps what it is, its time too.
-        if plan.exchanged.first().is_none_or(|first| !first.path.is_empty())
-            && let Some(mtime) = staging::recorded_mtime(&self.staging)
-        {
-            self.root.set_mtime(mtime).context("put back the time of", &self.volume)?;
+        if !plan.exchanges_root() {
+            self.close_root()?;
+            if let Some(mtime) = staging::recorded_mtime(&self.staging) {
+                self.root.set_mtime(mtime).context("put back the time of", &self.volume)?;
+            }
         }
         self.root.sync_filesystem().context("sync", &self.volume)
     }
@@ -103,6 +109,9 @@ impl Stage {
     pub(super) fn undo(&self) -> Result<()> {
         let plan = self.journal()?;
         let mut moves = Moves::new(&self.root, &self.volume)?;
+        // It is given its mode below, unless it had it all along.
+        self.root.ajar().context("open", &self.volume)?.stay();
+        plan.exchanged.iter().try_for_each(|exchanged| moves.open_up(&exchanged.path))?;
         for path in plan.here.iter().rev() {
             moves.take_back(&self.inside(NEW, path), path)?;
         }
@@ -115,7 +124,11 @@ impl Stage {
             let applied = exchanged.before.apply(handle, false, &full, &mut |_| Ok(()));
             metadata = metadata.and(applied);
         }
+        if !plan.exchanges_root() {
+            self.close_root()?;
+        }
         let old = join(&self.name, OLD);
+        let ajar = self.root.ajar().context("open", &self.volume)?;
         for path in plan.kept.iter().rev().map(|path| join(&old, path)).chain([old.clone()]) {
             // Never more than an empty directory: if anything is left in it, that is the user's.
             let (parent, name) = parent_and_name(&path);
@@ -124,9 +137,18 @@ impl Stage {
                 removed.context("remove the emptied", &join(&self.volume, &path))?;
             }
         }
+        drop(ajar);
         self.root.sync_filesystem().context("sync", &self.volume)?;
         self.remove_mark()?;
         metadata
+    }
+
+    /// Gives the root the mode that it had before it was opened.
+    fn close_root(&self) -> Result<()> {
+        let close = || {
+            if self.root.stat()?.mode == self.mode { Ok(()) } else { self.root.set_mode(self.mode) }
+        };
+        close().context("put back the mode of", &self.volume)
     }
 
     /// What the mark says of the swap.
@@ -211,6 +233,7 @@ impl Stage {
         if !keep_cleared {
             remove(CLEARED, &[])?;
             remove(staging::MARKER, &[])?;
+            let _ajar = self.root.ajar().context("open", &self.volume)?;
             self.root.remove_directory(&self.name).context(ACTION, &self.volume)?;
         }
         self.root.set_mtime(mtime).context("put back the time of", &self.volume)

@@ -1,5 +1,6 @@
 //! Where a volume is restored to: opened, locked, and cleaned of what an interrupted run has left.
 
+use std::cell::Cell;
 use std::io;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use crate::fs::handle::{join, parent_and_name};
 use crate::fs::{Descent, FileId, FileKind, Handle, StoreFile, space};
 use crate::name::Shown;
 use crate::observer::Run;
-use crate::restore::below::Below;
+use crate::restore::below::{Below, HALF_MADE};
 use crate::restore::pins::Pins;
 use crate::restore::spare::Spare;
 use crate::restore::swap::Stage;
@@ -28,10 +29,14 @@ pub(super) struct DirTarget {
     pub(super) wanted: usize,
     pub(super) path: Vec<u8>,
     pub(super) root: Handle,
-    /// This run has made it.
+    /// This run has made it, or one that was killed.
     pub(super) made: bool,
     /// As it was before.
     pub(super) mtime: Time,
+    /// As it was before: the root may have to be opened for the time of the restore.
+    pub(super) mode: u32,
+    /// It is open, and must be closed.
+    opened: Cell<bool>,
     pub(super) pins: Pins,
     /// The archive and the configuration.
     pub(super) in_use: Vec<FileId>,
@@ -61,31 +66,64 @@ impl DirTarget {
         nested: Vec<Vec<u8>>,
         run: &Run,
     ) -> Result<Self> {
+        let stat = root.stat().context("look at", path)?;
         let mut target = DirTarget {
             wanted,
             path: path.to_vec(),
             made: false,
-            mtime: root.stat().context("look at", path)?.mtime,
+            mtime: stat.mtime,
+            mode: stat.mode,
+            opened: Cell::new(false),
             pins: Pins::default(),
             in_use: in_use.to_vec(),
             cleared: None,
             root,
         };
+        target.open_up()?;
         target.recover(run)?;
+        target.made = target.is_half_made().context("list", path)?;
         target.pins = Pins::find(&target.root, in_use, nested).context("look for mounts in", path)?;
         Ok(target)
+    }
+
+    /// A run that was killed has made the root, and nothing else.
+    fn is_half_made(&self) -> io::Result<bool> {
+        // In a directory that gives its group, it has that bit too.
+        Ok(self.mode & 0o5777 == HALF_MADE && self.root.names()?.is_empty())
+    }
+
+    /// Lets its owner into the root: until [`DirTarget::settled`], or until this is dropped.
+    fn open_up(&mut self) -> Result<()> {
+        let ajar = self.root.ajar().context("open", &self.path)?;
+        self.mode = ajar.mode();
+        self.opened.set(ajar.was_closed());
+        ajar.stay();
+        Ok(())
+    }
+
+    /// The root has the mode that it is to have.
+    pub(super) fn settled(&self) {
+        self.opened.set(false);
     }
 
     fn recover(&mut self, run: &Run) -> Result<()> {
         let shown = Shown::from(&self.path);
         for found in staging::find(&self.root).context("look for a staging directory in", &self.path)? {
-            let stage = self.stage(found.index)?;
+            let mut stage = self.stage(found.index)?;
+            if let Some(mode) = staging::recorded_mode(&stage.staging) {
+                // A run that was killed has left it open.
+                self.mode = mode;
+                self.opened.set(true);
+                stage.mode = mode;
+            }
             let mtime = staging::recorded_mtime(&stage.staging).unwrap_or(self.mtime);
             if found.swapping {
                 run.observer.note(&format!(
                     "{shown}: a restore was interrupted here: its former content is put back"
                 ));
                 stage.undo()?;
+                // It has its former mode again.
+                self.open_up()?;
             }
             if found.cleared {
                 self.cleared = Some(found.index);
@@ -150,7 +188,7 @@ impl DirTarget {
                 staging.remove_acls()?;
                 staging.set_mode(0o700)?;
                 let marker = StoreFile::new(staging.create_file(staging::MARKER)?);
-                marker.write_at(&staging::marker(self.mtime), 0)?;
+                marker.write_at(&staging::marker(self.mtime, self.opened.get().then_some(self.mode)), 0)?;
                 // Without it on disk, what a power cut leaves would pass for the user's.
                 marker.handle().sync()?;
                 staging.sync()
@@ -171,7 +209,14 @@ impl DirTarget {
         let name = staging::name(index);
         let open = || Ok::<_, io::Error>((self.root.duplicate()?, self.root.directory(&name)?));
         let (root, staging) = open().context("open the staging directory in", &self.path)?;
-        Ok(Stage { root, staging, name, volume: self.path.clone(), in_use: self.in_use.clone() })
+        Ok(Stage {
+            root,
+            staging,
+            name,
+            mode: self.mode,
+            volume: self.path.clone(),
+            in_use: self.in_use.clone(),
+        })
     }
 
     /// What lies at `path` now.
@@ -189,6 +234,15 @@ impl DirTarget {
         };
         let error = Error::Io { action: "restore to", path: Shown::from(&self.path), source };
         error.with_hint(hint)
+    }
+}
+
+impl Drop for DirTarget {
+    fn drop(&mut self) {
+        if self.opened.get() {
+            // The restore failed, or was stopped: the root is as it was.
+            let _ = self.root.set_mode(self.mode);
+        }
     }
 }
 
@@ -246,7 +300,7 @@ pub(super) fn holds_something(target: &[u8]) -> Result<bool> {
     if found.stat().context("look at", target)?.kind != FileKind::Directory {
         return Ok(true);
     }
-    let directory = Handle::open_directory(crate::fs::handle::path(target)).context("open", target)?;
+    let directory = Handle::open_own_directory(crate::fs::handle::path(target)).context("open", target)?;
     Ok(!space::names_in_root(&directory).context("list", target)?.is_empty())
 }
 
@@ -258,7 +312,7 @@ impl FileTarget {
             canonical(Path::new(if parent.is_empty() { "/" } else { parent })).context("open", path)?;
         let parent = Handle::open_directory(&parent).context("open", path)?;
         // NFS locks only what may be written. Where it may not be, that is said when it is to be.
-        let former = parent.file_for_update(name.as_bytes()).or_else(|_| parent.file(name.as_bytes()));
+        let former = parent.own_file_for_update(name.as_bytes()).or_else(|_| parent.file(name.as_bytes()));
         let former = former.context("open", path)?;
         Ok(FileTarget {
             wanted,

@@ -46,7 +46,7 @@ impl Targets {
                     roots.push(Root { wanted: index, handle, path, made });
                 }
                 (VolumeType::Dir, None) => {
-                    let handle = Handle::open_directory(path.as_ref()).context("open", path)?;
+                    let handle = Handle::open_own_directory(path.as_ref()).context("open", path)?;
                     roots.push(Root { wanted: index, handle, path: path.as_bytes().to_vec(), made: false });
                 }
                 (VolumeType::File, Some(below)) => {
@@ -67,7 +67,8 @@ impl Targets {
             let nested = target::nested_in(&job.wanted[wanted].path, job.snapshot);
             let mut target = DirTarget::open(wanted, handle, &path, &in_use, nested, job.run)?;
             removal::settle(job, &job.wanted[wanted], &target.root, &mut target.pins)?;
-            Ok(DirTarget { made, ..target })
+            target.made |= made;
+            Ok(target)
         };
         let dirs = roots.into_iter().map(open).collect::<Result<_>>()?;
         Ok(Targets { dirs, files })
