@@ -635,3 +635,43 @@ fn a_dry_run_lists_what_the_restore_then_changes() {
         assert_eq!(dry(), []);
     });
 }
+
+#[test]
+fn a_dry_run_lists_a_file_whose_other_name_lies_elsewhere() {
+    confined(|place| {
+        for name in ["alone", "both", "pair", "gone"] {
+            place.write(&format!("v/{name}"), "a");
+        }
+        let at = |name: &str| place.0.join(name);
+        fs::hard_link(at("v/pair"), at("v/pair too")).unwrap();
+        place.backup(&["v"]);
+        let dry = || {
+            let options = RestoreOptions { dry_run: true, ..place.options() };
+            let report = place.restore(&["v"], &options).unwrap();
+            let lines = report.changes.into_iter().map(|change| {
+                let path = Path::new(OsStr::from_bytes(&change.path)).to_path_buf();
+                (change.kind, path.strip_prefix(place.0.join("v")).unwrap().to_str().unwrap().to_owned())
+            });
+            lines.collect::<Vec<_>>()
+        };
+        assert_eq!(dry(), []);
+        let mtime = filetime::FileTime::from_last_modification_time(&fs::metadata(at("v")).unwrap());
+        // Restored, the name in the volume and that elsewhere are two files.
+        fs::hard_link(at("v/alone"), at("elsewhere")).unwrap();
+        fs::hard_link(at("v/pair"), at("pair elsewhere")).unwrap();
+        // A name that goes has a line of its own.
+        fs::create_dir(at("v/more")).unwrap();
+        fs::hard_link(at("v/gone"), at("v/more/gone too")).unwrap();
+        fs::hard_link(at("v/both"), at("v/zz")).unwrap();
+        filetime::set_file_mtime(at("v"), mtime).unwrap();
+        let expected = [
+            (ChangeKind::Remove, "more"),
+            (ChangeKind::Remove, "zz"),
+            (ChangeKind::Replace, "alone"),
+            (ChangeKind::Replace, "pair"),
+        ];
+        assert_eq!(dry(), expected.map(|(kind, path)| (kind, path.to_owned())));
+        place.restore(&["v"], &place.options()).unwrap();
+        assert_eq!(dry(), []);
+    });
+}

@@ -11,7 +11,7 @@ use crate::archive::entry::Kind;
 use crate::error::{Context, Result};
 use crate::fs::handle::{join, parent_and_name, path as as_path, process_owner};
 use crate::fs::ids::Giver;
-use crate::fs::{Descent, FileId, FileKind, Handle, has_errno, space};
+use crate::fs::{Descent, FileId, FileKind, Handle, Stat, has_errno, space};
 use crate::report::{Change, ChangeKind};
 use crate::restore::job::Job;
 use crate::restore::metadata::Metadata;
@@ -37,8 +37,25 @@ pub(super) fn changes(job: &Job) -> Result<Vec<Change>> {
     })?;
     for volume in volumes.iter_mut().filter(|volume| volume.kind == VolumeType::Dir) {
         volume.removals(&mut changes).context("list", volume.target)?;
+        volume.unlinked(&mut changes);
     }
     Ok(changes)
+}
+
+/// A file with several names, of those that are there now.
+struct Linked {
+    /// The first of them that is a file of the snapshot.
+    first: Option<FirstOfFile>,
+    /// How many of its names were come by: each has its own line if it is not the same file in the snapshot.
+    names: u64,
+    nlink: u64,
+}
+
+/// Which of a file's names is the first, and where that was come by: with only a part of a volume restored, a
+/// further name stands for one that lies outside.
+struct FirstOfFile {
+    name: Vec<u8>,
+    at: Vec<u8>,
 }
 
 /// What is in a volume's place now.
@@ -50,8 +67,8 @@ struct Present<'a> {
     pins: Pins,
     /// The paths that the snapshot has.
     seen: HashSet<Vec<u8>>,
-    /// Of files with several names now, the path of the first that the snapshot has.
-    first_names: HashMap<FileId, Vec<u8>>,
+    /// Files that have several names now.
+    linked: HashMap<FileId, Linked>,
 }
 
 impl<'a> Present<'a> {
@@ -77,7 +94,7 @@ impl<'a> Present<'a> {
             root: root.map(Descent::new),
             pins,
             seen: HashSet::new(),
-            first_names: HashMap::new(),
+            linked: HashMap::new(),
         })
     }
 
@@ -92,6 +109,7 @@ impl<'a> Present<'a> {
         let kind = match self.find(found.path).context("look at", &full)? {
             None => ChangeKind::Create,
             Some(now) => {
+                self.count_name(&now.stat().context("look at", &full)?);
                 let mut wanted = Metadata::of_head(found.member, &job.owners, || full.clone())?;
                 if let (true, Some(owner)) = (wanted.may_lack_owner, wanted.owner) {
                     let before = self.owner_before(job, found.path, &now).context("look at", &full)?;
@@ -147,12 +165,10 @@ impl<'a> Present<'a> {
         let (member, stat) = (found.member, now.stat()?);
         Ok(match member.kind {
             Kind::File => {
-                let first = || found.path.to_vec();
                 // Another file of the snapshot must not be the same one now.
                 stat.kind == FileKind::File
                     && stat.size == member.stored.size
-                    && (stat.nlink == 1
-                        || *self.first_names.entry(stat.id).or_insert_with(first) == found.path)
+                    && (stat.nlink == 1 || self.first_name(&stat, found.path, found.path))
             }
             Kind::HardLink => {
                 let source = found.source.unwrap_or_default();
@@ -160,10 +176,10 @@ impl<'a> Present<'a> {
                 if job.survey.volumes[found.wanted].sources.contains_key(source)
                     && self.seen.insert(source.to_vec())
                 {
-                    self.first_names.insert(stat.id, source.to_vec());
+                    self.first_name(&stat, source, found.path);
                 }
-                stat.kind != FileKind::Directory
-                    && self.first_names.get(&stat.id).is_some_and(|first| first == source)
+                let first = self.linked.get(&stat.id).and_then(|linked| linked.first.as_ref());
+                stat.kind != FileKind::Directory && first.is_some_and(|first| first.name == source)
             }
             Kind::Directory => stat.kind == FileKind::Directory,
             Kind::Symlink => stat.kind == FileKind::Symlink && now.link_target()? == member.link,
@@ -172,6 +188,38 @@ impl<'a> Present<'a> {
             Kind::BlockDevice => stat.kind == FileKind::BlockDevice && stat.device == member.device,
             Kind::Other(_) => false,
         })
+    }
+
+    /// Comes by one of several names of a file.
+    fn count_name(&mut self, stat: &Stat) {
+        if stat.nlink > 1 && stat.kind != FileKind::Directory {
+            self.linked(stat).names += 1;
+        }
+    }
+
+    fn linked(&mut self, stat: &Stat) -> &mut Linked {
+        let unknown = || Linked { first: None, names: 0, nlink: stat.nlink };
+        self.linked.entry(stat.id).or_insert_with(unknown)
+    }
+
+    /// Whether `name` is the first of the file's names that is a file of the snapshot.
+    fn first_name(&mut self, stat: &Stat, name: &[u8], at: &[u8]) -> bool {
+        let first = || FirstOfFile { name: name.to_vec(), at: at.to_vec() };
+        self.linked(stat).first.get_or_insert_with(first).name == name
+    }
+
+    /// Files with a name that stays, or lies elsewhere, and is that of another file after the restore.
+    fn unlinked(&self, changes: &mut Vec<Change>) {
+        let parted = self.linked.values().filter(|linked| linked.names < linked.nlink);
+        let firsts = parted.filter_map(|linked| linked.first.as_ref());
+        let mut parted: Vec<Vec<u8>> = firsts.map(|first| join(self.target, &first.at)).collect();
+        if parted.is_empty() {
+            return;
+        }
+        parted.sort_unstable();
+        let known: HashSet<&[u8]> = changes.iter().map(|change| change.path.as_slice()).collect();
+        parted.retain(|path| !known.contains(path.as_slice()));
+        changes.extend(parted.into_iter().map(|path| Change { kind: ChangeKind::Replace, path }));
     }
 
     /// What is there and not in the snapshot; of a directory that goes, only itself.
@@ -183,32 +231,49 @@ impl<'a> Present<'a> {
             staging::find(root)?.iter().map(|found| staging::name(found.index)).collect();
         names.retain(|name| !ours.contains(name));
         names.reverse();
-        let mut pending = vec![names];
-        while let Some(names) = pending.last_mut() {
-            let Some(name) = names.pop() else {
+        let mut pending = vec![Pending { names, goes: false }];
+        while let Some(Pending { names, goes }) = pending.last_mut() {
+            let (Some(name), goes) = (names.pop(), *goes) else {
                 pending.pop();
                 descent.leave();
                 continue;
             };
             let mut at = Vec::new();
             descent.names().chain([name.as_slice()]).for_each(|part| at = join(&at, part));
-            match self.pins.fate(&at, self.only) {
-                Fate::Stays => continue,
-                Fate::Exchanged if !self.seen.contains(&at) => {
-                    changes.push(Change { kind: ChangeKind::Remove, path: join(self.target, &at) });
-                    continue;
-                }
-                Fate::Exchanged | Fate::Opened { .. } => {}
+            let fate = self.pins.fate(&at, self.only);
+            let goes_now = goes || fate == Fate::Exchanged && !self.seen.contains(&at);
+            if fate == Fate::Stays {
+                continue;
             }
-            if descent.here()?.stat_name(&name)?.kind == FileKind::Directory {
-                descent.enter(&name)?;
-                let mut below = descent.here()?.names()?;
-                below.reverse();
-                pending.push(below);
+            if goes_now && !goes {
+                changes.push(Change { kind: ChangeKind::Remove, path: join(self.target, &at) });
+            }
+            if goes_now && self.linked.is_empty() {
+                continue;
+            }
+            let stat = descent.here()?.stat_name(&name)?;
+            if stat.kind == FileKind::Directory {
+                match descent.enter(&name) {
+                    // Whose names are in it may not be known, and it goes in any case.
+                    Err(error) if goes_now && has_errno(&error, &[Errno::EACCES]) => continue,
+                    entered => entered?,
+                }
+                let mut names = descent.here()?.names()?;
+                names.reverse();
+                pending.push(Pending { names, goes: goes_now });
+            } else if let Some(linked) = self.linked.get_mut(&stat.id).filter(|_| goes_now) {
+                linked.names += 1;
             }
         }
         Ok(())
     }
+}
+
+/// What is still to be looked at in a directory.
+struct Pending {
+    names: Vec<Vec<u8>>,
+    /// The directory is not in the snapshot, and is only looked into for names of files that are.
+    goes: bool,
 }
 
 fn open(target: &[u8]) -> io::Result<Option<Handle>> {
