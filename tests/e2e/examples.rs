@@ -52,7 +52,7 @@ fn the_recipes_work_as_they_stand() {
         let found = script(e, &text).ok();
         let notes = found.stdout().lines().filter(|line| *line == "a note").count();
         assert_eq!(notes, 4, "restored four times:\n{}", found.stdout());
-        assert_eq!(e.verified(), 5);
+        assert_eq!(e.verified(), 6);
         assert!(found.stdout().contains("note: first one"), "{found}");
     });
 }
