@@ -62,15 +62,20 @@ pub(super) fn nothing_stored(volume: &OpenVolume, before: &[VolumeBefore], share
 
 /// `lost+found` belongs to the filesystem and is left out, but what fsck has put there was the user's.
 pub(super) fn lost_and_found(volume: &OpenVolume, shared: &BackupRun) -> Result<()> {
+    let path = join(volume.path.as_bytes(), space::LOST_AND_FOUND);
     let what = match space::found_by_fsck(&volume.handle) {
         Ok(0) => return Ok(()),
-        Ok(1) => "and the entry that fsck has put there with it".to_owned(),
-        Ok(found) => format!("and the {found} entries that fsck has put there with it"),
-        Err(error) => format!("and it cannot be looked into: {}", reason(&error)),
+        Ok(1) => "the entry that fsck has put there".to_owned(),
+        Ok(found) => format!("the {found} entries that fsck has put there"),
+        Err(error) => {
+            // As a rule it is empty, and closed to all but root.
+            let (path, reason) = (Shown::from(&path), reason(&error));
+            shared.run.observer.note(&format!("{path}: left out, and not looked into: {reason}"));
+            return Ok(());
+        }
     };
-    let path = join(volume.path.as_bytes(), space::LOST_AND_FOUND);
     shared.warn(
         &path,
-        format!("left out, as it is the filesystem's own, {what}: move elsewhere what is to be kept"),
+        format!("left out with {what}, as it is the filesystem's own: move elsewhere what is to be kept"),
     )
 }

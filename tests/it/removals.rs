@@ -316,6 +316,6 @@ fn what_fsck_has_found_is_said_to_be_left_out() {
         s.configure("web", &[&volume]);
         s.run(["backup", "--strict", "-q"]).silent();
         fs::write(volume.join("lost+found/#12"), "x").unwrap();
-        s.run(["backup"]).ok().says(&["warning: ", "/vol/lost+found: left out", "the entry that fsck"]);
+        s.run(["backup"]).ok().says(&["warning: ", "/vol/lost+found: left out with the entry that fsck"]);
     });
 }
