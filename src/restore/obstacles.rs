@@ -66,10 +66,10 @@ fn refuse_in(job: &Job, dir: &DirTarget) -> Result<()> {
         if fate == Fate::Stays {
             continue;
         }
-        let here = descent.here().context("open", &dir.path)?;
-        let Some(stat) = here.find(name).context("look at", &dir.path)? else { continue };
-        let is_directory = stat.kind == FileKind::Directory && stat.mount == above.mount;
-        let handle = if is_directory { open(here, name).context("open", &dir.path)? } else { None };
+        let looked = look(&mut descent, name, above);
+        // The path is only put together when it is needed.
+        let looked = looked.or_else(|error| Err(error).context("look at", &full(&descent, name)))?;
+        let Some((stat, handle)) = looked else { continue };
         let is_subvolume = stat.id.dev != above.id.dev;
         let read_only = || handle.as_ref().filter(|_| is_subvolume).and_then(read_only);
         if let Some(hint) = fixed(&stat).or_else(read_only) {
@@ -83,6 +83,15 @@ fn refuse_in(job: &Job, dir: &DirTarget) -> Result<()> {
         levels.push(LookedInto { names: below, stat, fate });
     }
     Ok(())
+}
+
+/// What is `name` in the current directory, if it is there, and its handle if it is to be gone into.
+fn look(descent: &mut Descent, name: &[u8], above: &Stat) -> io::Result<Option<(Stat, Option<Handle>)>> {
+    let here = descent.here()?;
+    let Some(stat) = here.find(name)? else { return Ok(None) };
+    let is_directory = stat.kind == FileKind::Directory && stat.mount == above.mount;
+    let handle = if is_directory { open(here, name)? } else { None };
+    Ok(Some((stat, handle)))
 }
 
 /// A directory, if it is there and this user may know what is in it.
