@@ -10,6 +10,7 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod end;
 pub(crate) mod entry;
+pub(crate) mod holes;
 pub(crate) mod init;
 pub(crate) mod member;
 pub(crate) mod number;

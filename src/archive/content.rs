@@ -2,6 +2,8 @@
 
 use crate::archive::BLOCK_LEN;
 use crate::archive::checksum::Checksum;
+use crate::archive::entry::Sparse;
+use crate::archive::holes;
 use crate::archive::member::{MemberData, Stored};
 use crate::archive::open::Reader;
 use crate::archive::sparse::SparseMap;
@@ -42,11 +44,14 @@ impl<'a> Content<'a> {
         self.position = self.data.stored.length.min(self.position.saturating_add(length));
     }
 
-    /// Reads the map that opens a sparse member's data.
+    /// Reads the map of a sparse member: it opens its data, or stands in its header blocks.
     pub(crate) fn map(&mut self) -> Result<SparseMap> {
         let (size, stored) = (self.data.stored.size, self.data.stored.length);
         if i64::try_from(size).is_err() {
             return Err(self.damaged("a size that no file has"));
+        }
+        if self.data.stored.sparse == Some(Sparse::InHeader) {
+            return holes::map(self.data.header, size, stored).map_err(|reason| self.damaged(reason));
         }
         let map = SparseMap::decode(size, stored, || {
             let mut block = [0; BLOCK_LEN];

@@ -127,9 +127,11 @@ pub(super) fn decode<'w>(blocks: &Blocks<'w>, joined: &'w mut Vec<u8>) -> Result
     match head.kind {
         Kind::File => {
             head.stored.size = head.stored.length;
-            sparse.finish(&mut head, parsed.flag());
+            sparse.finish(&mut head, &parsed)?;
         }
         Kind::Other(_) => {}
+        // A list of what it held follows, of an incremental backup.
+        Kind::Directory if parsed.flag() == flag::GNU_DUMPDIR => {}
         Kind::CharDevice | Kind::BlockDevice => {
             head.device = parsed.device().ok_or_else(|| no_number("a device"))?;
             head.stored.length = 0;
@@ -219,6 +221,10 @@ fn apply<'w>(head: &mut Head<'w>, record: &Record<'w>) -> Option<()> {
         head.has_attributes = true;
         return Some(());
     }
+    if record.key.starts_with(pax::LIBARCHIVE_XATTR) {
+        head.has_attributes = true;
+        return pax::libarchive_xattr(record).map(drop);
+    }
     // POSIX: an empty value takes back what was said before, here what the header itself says.
     if value.is_empty() {
         return Some(());
@@ -243,7 +249,8 @@ fn attribute(entry: &mut Entry, record: &Record) {
         b"SCHILY.acl.default" if !value.is_empty() => entry.acl_default = Some(value),
         key => {
             let name = key.strip_prefix(pax::XATTR).map(pax::xattr_name);
-            entry.xattrs.extend(name.map(|name| (name, value)));
+            let named = name.map(|name| (name, value));
+            entry.xattrs.extend(named.or_else(|| pax::libarchive_xattr(record)));
         }
     }
 }
@@ -279,17 +286,25 @@ impl<'w> SparseRecords<'w> {
         Ok(())
     }
 
-    fn finish(self, head: &mut Head<'w>, type_flag: u8) {
+    fn finish(self, head: &mut Head<'w>, parsed: &Parsed) -> Result<(), String> {
         if let Some(name) = self.name {
             head.name = name;
         }
         if let Some(size) = self.real_size {
             head.stored.size = size;
         }
-        if self.seen || type_flag == flag::GNU_SPARSE {
-            let is_known = self.version == (1, 0) && self.real_size.is_some();
-            head.stored.sparse = Some(if is_known { Sparse::Map } else { Sparse::Foreign });
+        let is_old = parsed.flag() == flag::GNU_SPARSE && !self.seen;
+        if is_old {
+            head.stored.size = parsed.gnu_real_size().ok_or_else(|| no_number("a size"))?;
         }
+        if self.seen || is_old {
+            head.stored.sparse = Some(match self.version {
+                (1, 0) if self.real_size.is_some() => Sparse::Map,
+                (0, 0 | 1) if self.real_size.is_some() || is_old => Sparse::InHeader,
+                _ => Sparse::Foreign,
+            });
+        }
+        Ok(())
     }
 }
 
@@ -302,7 +317,7 @@ fn kind(type_flag: u8, name: &[u8]) -> Kind {
         flag::SYMLINK => Kind::Symlink,
         flag::CHAR_DEVICE => Kind::CharDevice,
         flag::BLOCK_DEVICE => Kind::BlockDevice,
-        flag::DIRECTORY => Kind::Directory,
+        flag::DIRECTORY | flag::GNU_DUMPDIR => Kind::Directory,
         flag::FIFO => Kind::Fifo,
         other => Kind::Other(other),
     }

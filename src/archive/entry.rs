@@ -59,7 +59,9 @@ pub struct Entry {
 pub enum Sparse {
     /// GNU format 1.0: a map of the file opens the stored data.
     Map,
-    /// An older format, of another program, that this one does not extract.
+    /// An older format of other programs: the map stands in the header blocks.
+    InHeader,
+    /// One that this program does not know, and does not extract.
     Foreign,
 }
 

@@ -156,6 +156,42 @@ pub(crate) fn xattr_key(name: &[u8]) -> Vec<u8> {
 /// What the keys of attributes begin with.
 pub(crate) const XATTR: &[u8] = b"SCHILY.xattr.";
 
+/// What the keys of attributes begin with that libarchive writes, once more or alone.
+pub(crate) const LIBARCHIVE_XATTR: &[u8] = b"LIBARCHIVE.xattr.";
+
+/// Name and value of an attribute of libarchive's: the name is percent-encoded, the value is base64, which may
+/// lack its closing `=`.
+pub(crate) fn libarchive_xattr(record: &Record) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut name = Vec::new();
+    let mut rest = record.key.strip_prefix(LIBARCHIVE_XATTR)?;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let hex = |digit: &u8| char::from(*digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        (name, rest) = match (byte, tail) {
+            (b'%', [high, low, tail @ ..]) => (pushed(name, 16 * hex(high)? + hex(low)?), tail),
+            (b'%', _) => return None,
+            _ => (pushed(name, byte), tail),
+        };
+    }
+    Some((name, base64(record.value)?))
+}
+
+fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let end = text.iter().rposition(|&byte| byte != b'=').map_or(0, |last| last + 1);
+    let (mut bytes, mut bits, mut held) = (Vec::with_capacity(end / 4 * 3 + 2), 0, 0_u32);
+    for byte in &text[..end] {
+        let digit = DIGITS.iter().position(|digit| digit == byte)?;
+        held = held << 6 | u32::try_from(digit).ok()?;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from(held >> bits).ok()?);
+            held &= (1 << bits) - 1;
+        }
+    }
+    Some(bytes)
+}
+
 /// The name behind [`XATTR`] in a key. Other `%`s stand for themselves.
 pub(crate) fn xattr_name(encoded: &[u8]) -> Vec<u8> {
     let mut name = Vec::with_capacity(encoded.len());
@@ -224,6 +260,25 @@ mod tests {
         for data in many {
             let found: Vec<_> = records(data).collect();
             assert!(found.len() == 1 && found[0].is_err(), "{data:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn attributes_of_libarchive_are_decoded() {
+        for (key, value, expected) in [
+            ("user.a", "aGVsbG8", Some(("user.a", "hello"))),
+            ("user.a%3D%25b", "aGVsbG8=", Some(("user.a=%b", "hello"))),
+            ("user.a", "", Some(("user.a", ""))),
+            ("user.a", "AGE/Pw", Some(("user.a", "\0a??"))),
+            ("user.a%3", "aGVsbG8", None),
+            ("user.a%zz", "aGVsbG8", None),
+            ("user.a", "aG!s", None),
+        ] {
+            let key = [LIBARCHIVE_XATTR, key.as_bytes()].concat();
+            let record = Record { key: &key, value: value.as_bytes(), value_at: 0 };
+            let expected =
+                expected.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+            assert_eq!(libarchive_xattr(&record), expected, "{value}");
         }
     }
 

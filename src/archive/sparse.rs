@@ -8,6 +8,10 @@ use crate::fs::file::Extent;
 /// The longest map that is written or read, in bytes. Other readers set limits too.
 const MAX_MAP: usize = 1 << 20;
 
+pub(super) const BAD: &str = "its sparse map is malformed";
+const OVERLAPS: &str = "its sparse map overlaps itself or runs past the file's end";
+const MISFIT: &str = "its sparse map does not fit its stored size";
+
 /// The extents of a file that hold data, in order, without overlap. A last extent
 /// of length 0 at the file's size says that the file ends in a hole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,23 @@ impl SparseMap {
         map.keep_largest_holes(MAX_MAP / entry - 2);
         map.close();
         (map.extents != [Extent { offset: 0, length: size }]).then_some(map)
+    }
+
+    /// For a file of `size` bytes of which `stored` bytes are stored, those in `extents`.
+    ///
+    /// # Errors
+    /// What no file can have.
+    pub(crate) fn of_extents(extents: Vec<Extent>, size: u64, stored: u64) -> Result<Self, &'static str> {
+        let (mut end, mut data) = (0, 0_u64);
+        for extent in &extents {
+            let next = extent.offset.checked_add(extent.length).ok_or(BAD)?;
+            if extent.offset < end || next > size {
+                return Err(OVERLAPS);
+            }
+            data = data.checked_add(extent.length).ok_or(BAD)?;
+            end = next;
+        }
+        if data == stored { Ok(SparseMap { extents, size }) } else { Err(MISFIT) }
     }
 
     fn close(&mut self) {
@@ -93,7 +114,6 @@ impl SparseMap {
         stored: u64,
         mut next_block: impl FnMut() -> Result<[u8; BLOCK_LEN], E>,
     ) -> Result<(Self, u64), E> {
-        const BAD: &str = "its sparse map is malformed";
         let mut length = 0u64;
         let mut block = [0; BLOCK_LEN];
         let mut position = BLOCK_LEN;
@@ -123,22 +143,11 @@ impl SparseMap {
         };
         let count = number()?;
         let mut extents = Vec::new();
-        let mut end = 0;
-        let mut data = 0u64;
         for _ in 0..count {
-            let extent = Extent { offset: number()?, length: number()? };
-            let next = extent.offset.checked_add(extent.length).ok_or(BAD)?;
-            if extent.offset < end || next > size {
-                return Err("its sparse map overlaps itself or runs past the file's end".into());
-            }
-            data = data.checked_add(extent.length).ok_or(BAD)?;
-            end = next;
-            extents.push(extent);
+            extents.push(Extent { offset: number()?, length: number()? });
         }
-        if length.checked_add(data) != Some(stored) {
-            return Err("its sparse map does not fit its stored size".into());
-        }
-        Ok((SparseMap { extents, size }, length))
+        let data = stored.checked_sub(length).ok_or(MISFIT)?;
+        Ok((SparseMap::of_extents(extents, size, data)?, length))
     }
 }
 

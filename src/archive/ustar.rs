@@ -23,6 +23,8 @@ pub(crate) mod flag {
     pub(crate) const GNU_LONG_NAME: u8 = b'L';
     pub(crate) const GNU_LONG_LINK: u8 = b'K';
     pub(crate) const GNU_SPARSE: u8 = b'S';
+    pub(crate) const GNU_DUMPDIR: u8 = b'D';
+    pub(crate) const GNU_LABEL: u8 = b'V';
 }
 
 /// The fields of a ustar header that is to be written.
@@ -149,6 +151,11 @@ impl<'a> Parsed<'a> {
         };
         let number = |field| number::get(field).and_then(|id| u32::try_from(id).ok());
         Some((number(major)?, number(minor)?))
+    }
+
+    /// The size of a file with an old GNU sparse map, holes included.
+    pub(crate) fn gnu_real_size(&self) -> Option<u64> {
+        number::get(&self.0.as_gnu()?.realsize).and_then(|size| u64::try_from(size).ok())
     }
 
     /// Whether a block with more of an old GNU sparse map follows.

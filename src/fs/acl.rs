@@ -47,10 +47,16 @@ pub(crate) fn to_text(raw: &[u8]) -> Option<String> {
 /// The kernel's form of the text's; `None` for what is no such text.
 pub(crate) fn from_text(text: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(text).ok()?;
-    let mut raw = VERSION.to_le_bytes().to_vec();
-    for entry in text.split(',') {
+    let mut entries = Vec::new();
+    // Other programs end each entry with a newline, or write a name and put the number behind it.
+    for entry in text.trim_end_matches('\n').split([',', '\n']) {
         let mut fields = entry.split(':');
         let (tag, id, permissions) = (fields.next()?, fields.next()?, fields.next()?);
+        let id = match fields.next() {
+            Some(number) if !id.is_empty() => number,
+            Some(_) => return None,
+            None => id,
+        };
         if fields.next().is_some() {
             return None;
         }
@@ -64,8 +70,14 @@ pub(crate) fn from_text(text: &[u8]) -> Option<Vec<u8>> {
             _ => return None,
         };
         let id = if id.is_empty() { NO_ID } else { id.parse().ok()? };
+        entries.push((tag, id, bits(permissions)?));
+    }
+    // The kernel takes them in this order only, and others write their base entries first.
+    entries.sort_unstable();
+    let mut raw = VERSION.to_le_bytes().to_vec();
+    for (tag, id, permissions) in entries {
         raw.extend_from_slice(&tag.to_le_bytes());
-        raw.extend_from_slice(&bits(permissions)?.to_le_bytes());
+        raw.extend_from_slice(&permissions.to_le_bytes());
         raw.extend_from_slice(&id.to_le_bytes());
     }
     Some(raw)
@@ -115,6 +127,19 @@ mod tests {
         assert_eq!(raw.len(), 4 + 6 * 8);
         assert_eq!(&raw[..12], b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff");
         assert_eq!(to_text(&raw).as_deref(), Some(text));
+    }
+
+    #[test]
+    fn acls_of_other_programs_are_read() {
+        let ours = from_text(b"user::rw-,user:1000:r--,group::r--,mask::r--,other::---");
+        for text in [
+            "user::rw-,user:bob:r--:1000,group::r--,mask::r--,other::---",
+            "user::rw-,group::r--,other::---,user:bob:r--:1000,mask::r--",
+            "user::rw-\nuser:1000:r--\ngroup::r--\nmask::r--\nother::---\n",
+        ] {
+            assert_eq!(from_text(text.as_bytes()), ours, "{text}");
+        }
+        assert!(ours.is_some() && from_text(b"user::rwx:5").is_none());
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn write_extents(
             whole = [Extent { offset: 0, length: size }];
             whole.as_slice()
         }
-        Some(Sparse::Map) => {
+        Some(Sparse::Map | Sparse::InHeader) => {
             map = content.map()?;
             map.extents()
         }

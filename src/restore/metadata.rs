@@ -46,6 +46,9 @@ struct Misfit {
     mtime: bool,
 }
 
+/// Which user a name stands for is only known on the system that it is of.
+const BAD_ACL: &str = "a malformed ACL, or one with names and no numbers (`tar --acls --xattrs` stores both)";
+
 impl Metadata {
     /// What `entry` says. `path` is for messages.
     pub(super) fn of_entry(entry: &Entry, owners: &OwnerRules, path: &[u8]) -> Result<Self> {
@@ -55,8 +58,11 @@ impl Metadata {
         let owner = owners.owner(entry.uid, entry.gid).ok_or_else(|| malformed(path, BAD_OWNER))?;
         let mut xattrs = entry.xattrs.clone();
         for (name, text) in [(ACL_ACCESS, &entry.acl_access), (ACL_DEFAULT, &entry.acl_default)] {
-            if let Some(text) = text {
-                let raw = owners.acl(text).ok_or_else(|| malformed(path, "a malformed ACL"))?;
+            if let Some((_, raw)) = xattrs.iter_mut().find(|(other, _)| other == name) {
+                // GNU tar stores both forms, and in this one users have numbers.
+                owners.map_acl(raw);
+            } else if let Some(text) = text {
+                let raw = owners.acl(text).ok_or_else(|| malformed(path, BAD_ACL))?;
                 xattrs.push((name.to_vec(), raw));
             }
         }

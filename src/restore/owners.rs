@@ -89,8 +89,13 @@ impl OwnerRules {
     /// The kernel's form of an ACL of the archive; `None` for one that is malformed.
     pub(super) fn acl(&self, text: &[u8]) -> Option<Vec<u8>> {
         let mut raw = acl::from_text(text)?;
-        acl::map_ids(&mut raw, |id| mapped(&self.users, id), |id| mapped(&self.groups, id));
+        self.map_acl(&mut raw);
         Some(raw)
+    }
+
+    /// The same for one in the kernel's form.
+    pub(super) fn map_acl(&self, raw: &mut [u8]) {
+        acl::map_ids(raw, |id| mapped(&self.users, id), |id| mapped(&self.groups, id));
     }
 }
 

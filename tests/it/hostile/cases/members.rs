@@ -137,7 +137,7 @@ pub(super) fn holes() -> Vec<Row> {
             one(sparse("1\n0\n0\n", 0, "0").record("GNU.sparse.name", b"w/srv/v/../x")),
             Refused(OUT),
         ),
-        ("sparse format 0.1", one(zero_point_one), Refused("a sparse format")),
+        ("sparse format 0.1", one(zero_point_one), Restored(&[("a", Some("hello"))])),
         (
             "sparse format 9.9",
             one(sparse("1\n0\n0\n", 0, "0").record("GNU.sparse.major", b"9")),
