@@ -83,6 +83,10 @@ pub struct BackupReport {
 /// What a restore did, or would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RestoreReport {
+    /// The tar of another program that was restored, as messages name it; then there is no snapshot, and what
+    /// stands here of one is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tar: Option<String>,
     /// The snapshot's ID.
     pub id: String,
     /// Where in the archive it is.

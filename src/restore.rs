@@ -29,8 +29,10 @@ mod rules;
 mod sift;
 mod spare;
 mod staged;
+mod stream;
 mod survey;
 mod swap;
+mod tar;
 mod target;
 mod targets;
 mod wanted;
@@ -46,9 +48,9 @@ use crate::name::Shown;
 use crate::observer::{Phase, Run};
 use crate::report::{RestoreReport, RestoredVolume};
 use crate::restore::below::Below;
-use crate::restore::choice::Choice;
+use crate::restore::choice::{Choice, with_tar_hint};
 use crate::restore::job::Job;
-pub use crate::restore::options::RestoreOptions;
+pub use crate::restore::options::{RestoreOptions, TarSource};
 pub use crate::restore::owners::OwnerMapping;
 use crate::restore::targets::Targets;
 use crate::restore::wanted::Wanted;
@@ -75,17 +77,22 @@ fn put_back(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Rest
     if let Some(doubt) = &choice.doubt {
         job.warn(options.archive.as_os_str().as_bytes(), doubt)?;
     }
+    for remark in &choice.remarks {
+        job.warn(choice.reader.name().to_string().as_bytes(), remark.as_str())?;
+    }
     run.observer.begin(Phase::Restoring, Some(choice.survey.bytes()));
     let mut changes = Vec::new();
     if options.dry_run {
         changes = dry_run::changes(&job)?;
     } else {
-        write(&job).map_err(with_way_out)?;
+        let is_tar = options.from_tar.is_some();
+        write(&job).map_err(if is_tar { with_tar_hint } else { with_way_out })?;
         job.report_unowned()?;
     }
     let warnings = job.warnings.into_inner();
-    let Choice { snapshot, wanted, survey, read_only, skipped, .. } = choice;
+    let Choice { reader, snapshot, wanted, survey, read_only, skipped, .. } = choice;
     Ok(RestoreReport {
+        tar: options.from_tar.is_some().then(|| reader.name().to_string()),
         id: snapshot.id,
         prefix: snapshot.prefix,
         created: snapshot.created.whole(),

@@ -9,6 +9,7 @@ pub(crate) mod layout;
 pub(crate) mod manifest;
 pub(crate) mod salvage;
 pub(crate) mod select;
+pub(crate) mod strip;
 pub(crate) mod volumes_data;
 
 use std::ops::Range;
@@ -19,6 +20,7 @@ use crate::snapshot::gaps::Gaps;
 use crate::snapshot::layout::Layout;
 use crate::snapshot::manifest::Manifest;
 pub use crate::snapshot::manifest::SnapshotVolume;
+use crate::snapshot::strip::Strip;
 use crate::time::Time;
 use crate::volume::id;
 use crate::warning::Warning;
@@ -79,6 +81,8 @@ pub(crate) struct Snapshot {
     /// Offset of `snapshot.json`, or of the Go program's `volumes-data.yml`.
     pub(crate) close: u64,
     pub(crate) layout: Layout,
+    /// It is a whole tar of another program, taken as one volume: what is cut off its names.
+    pub(crate) strip: Option<Strip>,
     /// Its format is not known, and so it is not known what is in it.
     pub(crate) is_later: bool,
     /// Stretches of a damaged one that are left out.
@@ -107,6 +111,7 @@ impl Snapshot {
             warnings: manifest.warnings,
             refused,
             is_later,
+            strip: None,
             start,
             end: close.end,
             close: close.start,
@@ -131,6 +136,7 @@ impl Snapshot {
             warnings: Vec::new(),
             refused: None,
             is_later: false,
+            strip: None,
             start: range.start,
             end: range.end,
             close: range.end,

@@ -33,12 +33,21 @@ pub(crate) enum Access {
     Read,
     Append,
     Init,
+    /// To read what another program made.
+    Foreign,
 }
 
 impl Reader {
     pub(crate) fn open(path: &Path, access: Access) -> Result<Arc<Self>> {
         let name = Shown::from(path);
         let file = StoreFile::new(open(path, &name, access)?);
+        let stat = file.stat().context("look at", &name)?;
+        Ok(Arc::new(Reader { file, length: stat.size, id: stat.id, name, any_padding: false }))
+    }
+
+    /// What was read from a stream, called `name`.
+    pub(crate) fn of_stream(file: Handle, name: Shown) -> Result<Arc<Self>> {
+        let file = StoreFile::new(file);
         let stat = file.stat().context("look at", &name)?;
         Ok(Arc::new(Reader { file, length: stat.size, id: stat.id, name, any_padding: false }))
     }
@@ -124,22 +133,33 @@ impl Reader {
 const NO_FILE: &str = "it is no regular file, and an archive is read by offsets and appended to";
 
 /// How other files begin that are taken for archives.
-const MAGIC: [(&[u8], &str); 6] = [
+const MAGIC: [(&[u8], &str); 9] = [
     (b"\x1f\x8b", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"\xfd7zXZ\0", "xz"),
     (b"BZh", "bzip2"),
     (b"PK\x03\x04", "zip"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"LZIP", "lzip"),
+    (b"\x1f\x9d", "compress"),
     (b"age-encryption.org/", "age"),
 ];
+
+/// Of a file that begins so, the format, where it is no tar but may hold one.
+pub(crate) fn packed_as(beginning: &[u8]) -> Option<&'static str> {
+    // Where a tar says that it is one.
+    let is_tar = beginning.get(257..262) == Some(b"ustar");
+    let format = MAGIC.iter().find(|(magic, _)| beginning.starts_with(magic));
+    format.filter(|_| !is_tar).map(|(_, format)| *format)
+}
 
 /// What a block at `at` that is no header may be.
 pub(crate) fn describe(at: u64, block: &Block) -> String {
     if at > 0 || block[257..262] == *b"ustar" {
         return "neither a member's header nor the end of the archive".to_owned();
     }
-    match MAGIC.iter().find(|(magic, _)| block.starts_with(magic)) {
-        Some((_, format)) => format!("this is a {format} file and not a tar: unpack it first"),
+    match packed_as(block) {
+        Some(format) => format!("this is a {format} file and not a tar: unpack it first"),
         None => {
             "this is not a tar: name the right file, or make a new archive with `snapshotter init`".to_owned()
         }
@@ -148,7 +168,7 @@ pub(crate) fn describe(at: u64, block: &Block) -> String {
 
 fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
     let action = match access {
-        Access::Read => "read",
+        Access::Read | Access::Foreign => "read",
         Access::Append => "append to",
         Access::Init => "initialise",
     };
@@ -174,11 +194,12 @@ fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
         _ => (NO_FILE, Some(Hint::ArchiveIsNoFile)),
     };
     if let Some(hint) = hint {
+        let hint = if access == Access::Foreign { Hint::PipeTar { unpack: None } } else { hint };
         let error = Error::Archive { action, archive: name.clone(), reason: reason.to_owned() };
         return Err(error.with_hint(hint));
     }
     let opened = match access {
-        Access::Read => Handle::open_for_reading(&real),
+        Access::Read | Access::Foreign => Handle::open_for_reading(&real),
         Access::Append | Access::Init => Handle::open_for_update(&real),
     };
     opened.map_err(|source| {
@@ -200,6 +221,7 @@ fn kind_of(path: &Path) -> Option<FileKind> {
 
 fn missing(path: &Path, access: Access, action: &'static str, name: &Shown, source: io::Error) -> Error {
     let hint = match (Errno::from_raw(source.raw_os_error().unwrap_or(0)), access) {
+        (_, Access::Foreign) => None,
         (Errno::ENOENT, _) if path.as_os_str() == "-" => Some(Hint::NoStream),
         (Errno::ENOENT | Errno::ELOOP, Access::Init) => Some(Hint::RemoveDanglingLink),
         (Errno::ENOENT, _) => Some(Hint::MakeArchive),

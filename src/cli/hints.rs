@@ -66,12 +66,19 @@ pub(crate) fn words(hint: &Hint) -> Cow<'static, str> {
             "{uid}:{gid} is not mapped in this user namespace: run with `docker run --userns=host`, or leave \
              owners as they are with --no-owner"
         ),
+        Hint::PipeTar { unpack } => pipe(unpack.as_deref().unwrap_or("cat")),
         other => format!("{other:?}"),
     })
 }
 
+fn pipe(unpack: &str) -> String {
+    format!(
+        "give it as a stream: `{unpack} FILE | snapshotter restore --from-tar - …` (with `docker run -i`)"
+    )
+}
+
 fn fixed(hint: &Hint) -> Option<&'static str> {
-    of_system(hint).or_else(|| of_archive(hint)).or_else(|| of_restore(hint))
+    of_system(hint).or_else(|| of_archive(hint)).or_else(|| of_restore(hint)).or_else(|| of_tar(hint))
 }
 
 fn of_system(hint: &Hint) -> Option<&'static str> {
@@ -186,6 +193,21 @@ fn of_restore(hint: &Hint) -> Option<&'static str> {
         Hint::RemoveOrNameAnother => "remove it, or name another one with --into",
         Hint::LeaveOwners => {
             "run as root (in docker with CAP_CHOWN), or leave owners as they are with --no-owner"
+        }
+        _ => return None,
+    })
+}
+
+fn of_tar(hint: &Hint) -> Option<&'static str> {
+    Some(match hint {
+        Hint::NameAsArchive => "restore it with --archive; `snapshotter list` shows its snapshots",
+        Hint::NameOneVolume => "name a directory volume with --volume, or a new directory with --into",
+        Hint::StripOther => {
+            "`tar tf` lists the names: cut off another number of directories with --strip N, or take one \
+             directory with --strip DIR"
+        }
+        Hint::UnpackByHand => {
+            "nothing was restored; what can be read of it, `tar` unpacks into another place"
         }
         _ => return None,
     })

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use snapshotter::config::Need;
+use snapshotter::config::{Config, Exclude, Need};
 use snapshotter::name::Shown;
 use snapshotter::report::{ChangeKind, LeftOut, RestoreReport, Skipped};
 use snapshotter::time::Time;
-use snapshotter::{OwnerMapping, RestoreOptions};
+use snapshotter::{OwnerMapping, RestoreOptions, Strip, TarSource};
 
 use crate::cli::output::{Output, print_json};
 use crate::cli::session::Session;
@@ -23,7 +23,8 @@ Examples:
   docker run --rm --volumes-from busy_lewin \\
     -v $PWD/backup.tar:/backup.tar -v $PWD/config.yml:/config.yml snapshotter restore
   snapshotter restore --archive backup.tar --prefix volumes/web \\
-    --into /tmp/look --path /srv/web/index.html";
+    --into /tmp/look --path /srv/web/index.html
+  zcat volume.tar.gz | snapshotter restore --from-tar - --into /tmp/look";
 
 /// The arguments of `restore`.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -39,6 +40,14 @@ pub(crate) struct RestoreCommand {
     /// repeated
     #[arg(long = "path", value_name = "PATH", requires = "into")]
     paths: Vec<OsString>,
+    /// Restore a tar that another program made instead of a snapshot: FILE, or `-` for standard input, to the one
+    /// volume, or with --into to DIR itself, which must be empty or missing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["snapshot", "paths", "skip_damaged", "prefix", "keep_excluded", "skip_read_only"])]
+    from_tar: Option<PathBuf>,
+    /// With --from-tar: cut this many leading directories off the names, which must be the same for all; or
+    /// the directory itself, and leave out what lies elsewhere
+    #[arg(long, requires = "from_tar", value_name = "N|DIR", default_value = "0", hide_default_value = true)]
+    strip: Strip,
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -75,9 +84,21 @@ pub(crate) struct Loss(String);
 
 impl RestoreCommand {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
+        if self.from_tar.is_some() && self.into.is_some() && session.names_volumes() {
+            anyhow::bail!("--volume and --into are two places for one tar: give one of them");
+        }
         let need = if self.into.is_some() { Need::VolumesOrAll } else { Need::Volumes };
-        let config = session.config(need, true)?;
+        let config = match (&self.from_tar, &self.into) {
+            (None, _) => session.config(need, true)?,
+            (Some(_), None) => session.config_of_volumes()?,
+            (Some(_), Some(_)) => Config::from_parts("", [""; 0], Exclude::default(), Need::VolumesOrAll)?,
+        };
+        let from_tar = self.from_tar.map(|file| TarSource {
+            file: Some(file).filter(|file| file.as_os_str() != "-"),
+            strip: self.strip,
+        });
         let options = RestoreOptions {
+            from_tar,
             archive: session.archive(),
             snapshot: self.snapshot,
             into: self.into,
@@ -184,7 +205,17 @@ fn summary(report: &RestoreReport, into: Option<&Path>, paths: &[OsString]) -> S
     if !report.prefix.is_empty() {
         let _ = write!(what, " of {}", Shown::from(report.prefix.as_str()));
     }
-    let _ = write!(what, " from {}", report.id);
+    match &report.tar {
+        // Where it went is all that is to be said of the volume.
+        Some(tar) => {
+            what = Shown::from(tar.as_str()).to_string();
+            if into.is_none() {
+                let targets = report.volumes.iter().map(|volume| Shown::from(&volume.target).to_string());
+                let _ = write!(what, " to {}", targets.collect::<Vec<_>>().join(", "));
+            }
+        }
+        None => drop(write!(what, " from {}", report.id)),
+    }
     // The closing files of a damaged one may be lost, and its time with them.
     if report.created != Time::default() {
         let _ = write!(what, " of {} UTC", moment(report.created));
@@ -209,7 +240,12 @@ fn summary(report: &RestoreReport, into: Option<&Path>, paths: &[OsString]) -> S
         count(report.entries, "entry", "entries"),
         bytes(report.size),
         duration(report.elapsed),
-        remarks(report.warning_count, report.unhashed),
+        match &report.tar {
+            Some(_) => {
+                format!("{}; unchecked, as a tar has no checksums", remarks(report.warning_count, 0))
+            }
+            None => remarks(report.warning_count, report.unhashed),
+        }
     )
 }
 
@@ -225,6 +261,7 @@ mod tests {
         let volume =
             RestoredVolume { path: "/a".to_owned(), target: b"/o\xff/a".to_vec(), kind: VolumeType::File };
         RestoreReport {
+            tar: None,
             id: "1a2b3c4d".to_owned(),
             prefix: "p".to_owned(),
             created: Time { secs: 1_795_190_580, nanos: 0 },

@@ -65,6 +65,11 @@ impl Session {
         Ok(ListOptions { archive: self.archive(), filter, lock_timeout: self.lock_timeout() })
     }
 
+    /// Whether volumes were named on the command line.
+    pub(crate) fn names_volumes(&self) -> bool {
+        !self.volumes.is_empty()
+    }
+
     /// The configuration. With `moved`, a volume may be given with the path that it has in the snapshot.
     ///
     /// # Errors
@@ -75,6 +80,19 @@ impl Session {
         let overrides =
             Overrides { prefix: self.flags.prefix.clone(), volumes: self.volumes.clone(), moved, named };
         Config::load(path, self.flags.config().is_some(), &overrides, need)
+    }
+
+    /// The configuration for what has no prefix: of one, only the volumes are of use, and none is needed where
+    /// volumes are named.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub(crate) fn config_of_volumes(&self) -> Result<Config> {
+        let path = self.flags.config().unwrap_or(Path::new(DEFAULT_CONFIG));
+        let named = Named { prefix: "--prefix", volumes: "--volume" };
+        let overrides =
+            Overrides { prefix: Some(String::new()), volumes: self.volumes.clone(), named, moved: false };
+        Config::load(path, self.flags.config().is_some(), &overrides, Need::Volumes)
     }
 
     /// Does `work` while its progress, notes and warnings are shown. The bar is gone when this returns.

@@ -157,6 +157,19 @@ pub enum Hint {
     NameAnotherDirectory,
     /// A directory is where the snapshot has a file.
     RemoveOrNameAnother,
+    /// What is to be restored is no plain tar: a stream can be given, unpacked on the way.
+    PipeTar {
+        /// The program that unpacks it.
+        unpack: Option<String>,
+    },
+    /// What is to be restored as a tar is an archive of this program.
+    NameAsArchive,
+    /// A tar goes to one volume, and that is not named.
+    NameOneVolume,
+    /// What is cut off the names of a tar is not the same for all.
+    StripOther,
+    /// A tar is damaged or cut off: nothing of it is restored.
+    UnpackByHand,
     /// An owner may not be set.
     LeaveOwners,
     /// An owner is not mapped in this user namespace.

@@ -1,21 +1,26 @@
 //! What is restored: which snapshot, sound or what is left of a damaged one, and what of it.
 
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use crate::archive::open::Reader;
+use crate::archive::open::{Access, Reader};
 use crate::config::{Config, Volume};
 use crate::error::{Error, Hint, Result};
+use crate::fs::handle::path as path_of;
 use crate::name::Shown;
 use crate::observer::Run;
 use crate::report::{LeftOut, Skipped};
-use crate::restore::options::RestoreOptions;
+use crate::restore::options::{RestoreOptions, TarSource};
 use crate::restore::sift::{self, Sifted};
+use crate::restore::stream;
 use crate::restore::survey::Survey;
+use crate::restore::tar::{self, Scanned};
 use crate::restore::target::holds_something;
 use crate::restore::wanted::{Wanted, want, without_read_only};
 use crate::snapshot::catalog::{self, Catalog};
 use crate::snapshot::salvage::{self, Remnant, Salvage};
 use crate::snapshot::{Snapshot, go, select};
+use crate::volume::VolumeType;
 
 /// What was chosen, and how much it is.
 #[derive(Debug)]
@@ -31,12 +36,16 @@ pub(super) struct Choice {
     pub(super) doubt: Option<String>,
     /// Of what may be damaged: what is left out.
     pub(super) skipped: Option<Skipped>,
+    /// Of a tar of another program: what is to be said of it.
+    pub(super) remarks: Vec<String>,
 }
 
 impl Choice {
     /// Chooses what `options` ask for.
     pub(super) fn make(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Self> {
-        if options.skip_damaged {
+        if let Some(tar) = &options.from_tar {
+            Self::of_tar(tar, config, options, run)
+        } else if options.skip_damaged {
             Self::salvaged(config, options, run)
         } else {
             Self::sound(config, options, run)
@@ -52,7 +61,7 @@ impl Choice {
         let mut wanted = want(config, options, &snapshot, kinds.as_deref(), reader.name())?;
         let read_only = if options.skip_read_only { without_read_only(&mut wanted)? } else { Vec::new() };
         let survey = Survey::read(&reader, &snapshot, &wanted)?;
-        Ok(Choice { reader, snapshot, wanted, survey, read_only, doubt, skipped: None })
+        Ok(Choice { reader, snapshot, wanted, survey, read_only, doubt, skipped: None, remarks: Vec::new() })
     }
 
     fn salvaged(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Self> {
@@ -62,7 +71,7 @@ impl Choice {
         let others = salvage.remnants.iter().filter(|other| !other.doubtful);
         let doubt = doubt(others.map(|other| &other.snapshot), &remnant.snapshot, options);
         let mut wanted = want(config, options, &remnant.snapshot, None, reader.name())?;
-        refuse_taken(&wanted)?;
+        refuse_taken(&wanted, "there is something, and what is left of a damaged snapshot may be less")?;
         let entries = wanted.iter().map(|one| remnant.snapshot.volumes[one.index].entries);
         let entries = entries.fold(0, u64::saturating_add);
         let is_all = wanted.iter().all(|one| one.only.is_none());
@@ -81,7 +90,78 @@ impl Choice {
         let unchecked = if snapshot.is_go() { survey.entries() } else { 0 };
         let missing = recorded.map(|recorded| recorded.saturating_sub(survey.entries()));
         let skipped = Some(Skipped { left_out, missing, found, unchecked, made });
-        Ok(Choice { reader, snapshot, wanted, survey, read_only: Vec::new(), doubt, skipped })
+        Ok(Choice {
+            reader,
+            snapshot,
+            wanted,
+            survey,
+            read_only: Vec::new(),
+            doubt,
+            skipped,
+            remarks: Vec::new(),
+        })
+    }
+
+    /// All of a tar, to one place.
+    fn of_tar(source: &TarSource, config: &Config, options: &RestoreOptions, run: &Run) -> Result<Self> {
+        let (path, target) = tar_target(config, options)?;
+        let wanted = vec![Wanted {
+            path: path.clone(),
+            place: path.clone(),
+            target,
+            only: None,
+            index: 0,
+            kind: VolumeType::Dir,
+        }];
+        if options.into.is_some() {
+            refuse_taken(&wanted, "there is something, and a tar replaces all that is in its place")?;
+        }
+        let reader = match &source.file {
+            Some(file) => Reader::open(file, Access::Foreign)?,
+            None => stream::spool(path_of(&wanted[0].target), run)?,
+        };
+        let scanned = tar::scan(&reader, &source.strip, &path, run);
+        let Scanned { snapshot, later, has_root, remarks } = scanned.map_err(with_tar_hint)?;
+        let survey = Survey::read(&reader, &snapshot, &wanted).map_err(with_tar_hint)?;
+        let survey = Survey { later, has_root, ..survey };
+        Ok(Choice {
+            reader,
+            snapshot,
+            wanted,
+            survey,
+            read_only: Vec::new(),
+            doubt: None,
+            skipped: None,
+            remarks,
+        })
+    }
+}
+
+/// The path of the one volume that a tar goes to, and where that is.
+fn tar_target(config: &Config, options: &RestoreOptions) -> Result<(String, Vec<u8>)> {
+    if let Some(into) = &options.into {
+        return Ok(("/".to_owned(), into.as_os_str().as_bytes().to_vec()));
+    }
+    let kinds = config.check_volumes()?;
+    let ([volume], [kind]) = (config.volumes.as_slice(), kinds.as_slice()) else {
+        let reason = "a tar is restored to one volume, and there are several".to_owned();
+        let error = Error::Config { origin: Shown::from("volumes"), line: None, reason };
+        return Err(error.with_hint(Hint::NameOneVolume));
+    };
+    if *kind != VolumeType::Dir {
+        let (volume, reason) =
+            (Shown::from(volume.path()), "it is a file, and a tar needs a directory".to_owned());
+        let error = Error::Volume { action: "restore a tar to", volume, reason };
+        return Err(error.with_hint(Hint::NameOneVolume));
+    }
+    Ok((volume.path().to_owned(), volume.path().as_bytes().to_vec()))
+}
+
+/// What to do about a damaged tar.
+pub(super) fn with_tar_hint(error: Error) -> Error {
+    match error {
+        Error::Damaged { .. } => error.with_hint(Hint::UnpackByHand),
+        other => other,
     }
 }
 
@@ -215,11 +295,11 @@ fn without_volumes(
 }
 
 /// What is there already is never replaced by less than all of a snapshot.
-fn refuse_taken(wanted: &[Wanted]) -> Result<()> {
+fn refuse_taken(wanted: &[Wanted], reason: &str) -> Result<()> {
     for Wanted { target, .. } in wanted {
         if holds_something(target)? {
-            let reason = "there is something, and what is left of a damaged snapshot may be less".to_owned();
-            let error = Error::Volume { action: "restore to", volume: Shown::from(target), reason };
+            let (volume, reason) = (Shown::from(target), reason.to_owned());
+            let error = Error::Volume { action: "restore to", volume, reason };
             return Err(error.with_hint(Hint::NameNewDirectory));
         }
     }

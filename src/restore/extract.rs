@@ -17,6 +17,7 @@ use crate::fs::{Descent, FileKind, Handle, OpenedWay, has_errno};
 use crate::name::Shown;
 use crate::restore::batch::{PerVolume, blame};
 use crate::restore::crew::{Crew, Left};
+use crate::restore::job::Job;
 use crate::restore::metadata::Metadata;
 use crate::restore::owners::OwnerRules;
 use crate::restore::pins::{Fate, Pins};
@@ -38,6 +39,10 @@ pub(super) struct Extractor {
     pins: Pins,
     /// Members that could not be made for want of privilege.
     skipped: HashSet<Vec<u8>>,
+    /// The permissions of directories that have no member.
+    made_mode: u32,
+    /// In any order: those that had none so far.
+    made: HashSet<Vec<u8>>,
 }
 
 /// A directory on the way to here, whose metadata is set when it is left.
@@ -68,12 +73,21 @@ impl Extractor {
             owners,
             pins,
             skipped: HashSet::new(),
+            made_mode: 0o700,
+            made: HashSet::new(),
         })
     }
 
-    /// Takes members in any order, as when some are missing, and their directories with them.
-    pub(super) fn in_any_order(self) -> Self {
-        Extractor { order: Order::Any(Vec::new()), ..self }
+    /// Takes members in any order where those of the job come so, as when some are missing, and their
+    /// directories with them. Another program's tar may have had none: they are then open to all, as any tar
+    /// makes them.
+    pub(super) fn in_order_of(self, job: &Job) -> Self {
+        if !job.survey.any_order {
+            return self;
+        }
+        let is_whole = job.snapshot.gaps.is_empty() || job.snapshot.strip.is_some();
+        let made_mode = if is_whole { 0o755 } else { self.made_mode };
+        Extractor { order: Order::Any(Vec::new()), made_mode, ..self }
     }
 
     /// Restores one member at `path` inside the volume and checks it, or hands it over to `crew`. `source` is
@@ -114,6 +128,14 @@ impl Extractor {
         let Order::Any(directories) = &mut self.order else { return Ok(()) };
         let mut directories = std::mem::take(directories);
         crew.settle()?;
+        if let Some(first) = self.made.iter().min() {
+            let count = self.made.len();
+            let reason = format!(
+                "made with mode 0755, as directories that hold something have no member of their own: {count}, \
+                 this is the first"
+            );
+            crew.remark(&self.full(first), reason.into())?;
+        }
         // What lies in a directory comes before it: its permissions may close it.
         directories.sort_by(|a, b| b.path.cmp(&a.path));
         for LateDirectory { start, path } in directories {
@@ -159,13 +181,20 @@ impl Extractor {
             gone => return gone.context("open", &full).map(|_| name),
         }
         self.descent.go_to(b"").context("open", &full)?;
+        let mut at = Vec::new();
         for directory in parent.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
             let here = self.descent.here().context("open", &full)?;
-            match here.make_directory(directory, 0o700) {
-                Err(error) if has_errno(&error, &[Errno::EEXIST]) => {}
-                made => made.context("create", &full)?,
-            }
+            at = join(&at, directory);
+            let is_new = match here.make_directory(directory, 0o700) {
+                Err(error) if has_errno(&error, &[Errno::EEXIST]) => false,
+                made => made.map(|()| true).context("create", &full)?,
+            };
             self.descent.enter(directory).context("open", &full)?;
+            if is_new && self.made_mode != 0o700 {
+                let here = self.descent.here().context("open", &full)?;
+                here.set_mode(self.made_mode).context("set the mode of", &full)?;
+                self.made.insert(at.clone());
+            }
         }
         Ok(name)
     }
@@ -213,7 +242,10 @@ impl Extractor {
         }
         let start = item.member.stored.start;
         match &mut self.order {
-            Order::Any(directories) => directories.push(LateDirectory { start, path: path.to_vec() }),
+            Order::Any(directories) => {
+                self.made.remove(path);
+                directories.push(LateDirectory { start, path: path.to_vec() });
+            }
             Order::Tree(way) => {
                 let weight: usize =
                     metadata.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();

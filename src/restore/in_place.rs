@@ -99,11 +99,8 @@ fn fill(job: &Job, dirs: &[DirTarget], stages: &[Stage], cleared: &mut bool) -> 
         // From here on there is nothing to put back.
         job.spare.release();
         clear(dir, stage, cleared)?;
-        let mut extractor = Extractor::new(&dir.root, &dir.path, Arc::clone(&job.owners), dir.pins.clone())?;
-        if job.survey.any_order {
-            extractor = extractor.in_any_order();
-        }
-        destinations.push((dir.wanted, Destination::Extract(Box::new(extractor))));
+        let extractor = Extractor::new(&dir.root, &dir.path, Arc::clone(&job.owners), dir.pins.clone())?;
+        destinations.push((dir.wanted, Destination::Extract(Box::new(extractor.in_order_of(job)))));
     }
     // A volume that was empty before is no longer as it was, either.
     *cleared = true;

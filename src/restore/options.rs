@@ -8,11 +8,15 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::name::Shown;
 use crate::restore::owners::{OwnerMapping, OwnerRules};
+use crate::snapshot::strip::Strip;
 
 /// How a restore is done.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
+    /// Restore a tar of another program instead, as it is, to the one configured volume or to what `into`
+    /// names itself, where there must be nothing yet.
+    pub from_tar: Option<TarSource>,
     /// The archive.
     pub archive: PathBuf,
     /// The ID of the snapshot, or its first digits; else the newest under the prefix.
@@ -46,6 +50,7 @@ pub struct RestoreOptions {
 impl Default for RestoreOptions {
     fn default() -> Self {
         RestoreOptions {
+            from_tar: None,
             archive: PathBuf::from(crate::defaults::DEFAULT_ARCHIVE),
             snapshot: None,
             into: None,
@@ -63,6 +68,15 @@ impl Default for RestoreOptions {
     }
 }
 
+/// A tar of another program.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TarSource {
+    /// The file; `None` for standard input, which is read to its end first.
+    pub file: Option<PathBuf>,
+    /// What is cut off the names in it.
+    pub strip: Strip,
+}
+
 impl RestoreOptions {
     /// What becomes of the snapshot's owners.
     pub(super) fn owners(&self) -> Result<Arc<OwnerRules>> {
@@ -71,6 +85,12 @@ impl RestoreOptions {
 
     /// Single paths are restored beside what is in a volume, never in place of all of it.
     pub(super) fn check(&self) -> Result<()> {
+        if self.from_tar.is_some()
+            && (!self.paths.is_empty() || self.keep_excluded || self.skip_damaged || self.snapshot.is_some())
+        {
+            let reason = "it is restored whole, and has no snapshots".to_owned();
+            return Err(Error::Config { origin: Shown::from("from_tar"), line: None, reason });
+        }
         if self.skip_damaged && (self.into.is_none() || self.in_place) {
             let reason = "it needs `into`, a new directory, as it may bring less than all".to_owned();
             return Err(Error::Config { origin: Shown::from("skip_damaged"), line: None, reason });

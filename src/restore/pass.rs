@@ -1,6 +1,6 @@
 //! One pass over the members of the wanted volumes, each handed to where it goes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::archive::content::Content;
@@ -62,12 +62,9 @@ fn hand_out(job: &Job, destinations: &mut [Destination], crew: &mut Crew) -> Res
     // Where only some paths are restored: sources outside of these, by their volume and path, and under which
     // of their names they were restored.
     let mut restored_as = RestoredAs::new();
-    let walk = Walk::with_data(Arc::clone(job.reader), job.snapshot.start, crew.chunks());
-    walk_on(walk, job.reader, job.snapshot, job.wanted, |found| {
-        job.run.cancel.check("the volumes are as they were")?;
-        if !is_asked_for(found.path, job.wanted[found.wanted].only.as_ref()) {
-            return Ok(());
-        }
+    // Files that came before their turn, as a further name did.
+    let mut ahead: HashSet<Vec<u8>> = HashSet::new();
+    let mut hand = |found: FoundMember, crew: &mut Crew| {
         let (path, member) = (found.path, found.member);
         match &mut destinations[found.wanted] {
             Destination::Extract(extractor) => {
@@ -87,6 +84,22 @@ fn hand_out(job: &Job, destinations: &mut [Destination], crew: &mut Crew) -> Res
             }
         }
         crew.file(&volumes[found.wanted], None, path, member, Metadata::default())
+    };
+    let walk = Walk::with_data(Arc::clone(job.reader), job.snapshot.start, crew.chunks());
+    walk_on(walk, job.reader, job.snapshot, job.wanted, |found| {
+        job.run.cancel.check("the volumes are as they were")?;
+        if !is_asked_for(found.path, job.wanted[found.wanted].only.as_ref())
+            || found.source.is_none() && ahead.contains(found.path)
+        {
+            return Ok(());
+        }
+        if let Some((path, start)) = original_ahead(job, &found)
+            && ahead.insert(path.to_vec())
+            && let Step::Member(member) = Walk::new(Arc::clone(job.reader), start).step()?
+        {
+            hand(FoundMember { wanted: found.wanted, path, member: &member, source: None }, crew)?;
+        }
+        hand(found, crew)
     })?;
     for destination in destinations {
         if let Destination::Extract(extractor) = destination {
@@ -94,6 +107,13 @@ fn hand_out(job: &Job, destinations: &mut [Destination], crew: &mut Crew) -> Res
         }
     }
     Ok(())
+}
+
+/// What a hard link is a further name of, and where that is, if it comes later.
+fn original_ahead<'a>(job: &Job, found: &FoundMember<'a>) -> Option<(&'a [u8], u64)> {
+    let source = found.source?;
+    let start = *job.survey.later.get(source)?;
+    (start > found.member.stored.start).then_some((source, start))
 }
 
 fn extract(

@@ -151,7 +151,11 @@ fn refuse_emptying(job: &Job, wanted: &Wanted, root: &Handle, pins: &Pins) -> Re
     if names.iter().all(|name| pins.fate(name, None) == Fate::Stays) {
         return Ok(());
     }
-    let reason = format!("snapshot {} has nothing in it, and now it holds something", job.snapshot.id);
+    let what = match &job.options.from_tar {
+        Some(_) => "the tar".to_owned(),
+        None => format!("snapshot {}", job.snapshot.id),
+    };
+    let reason = format!("{what} has nothing in it, and now it holds something");
     let error = Error::Volume { action: "restore", volume: Shown::from(&wanted.target), reason };
     Err(error.with_hint(Hint::AllowEmpty))
 }

@@ -8,6 +8,7 @@ use crate::observer::Phase;
 use crate::restore::extract::Extractor;
 use crate::restore::files::Files;
 use crate::restore::job::Job;
+use crate::restore::metadata::Metadata;
 use crate::restore::overwrite::Source;
 use crate::restore::pass::{self, Destination};
 use crate::restore::pins::Pins;
@@ -69,13 +70,22 @@ fn extract(
         let stage = dir.make_stage(&job.survey.volumes[dir.wanted].staging_names, &job.spare)?;
         let opened = stage.staging.directory(NEW).context("open the staging directory in", &dir.path);
         stages.push(stage);
-        let mut extractor = Extractor::new(&opened?, &dir.path, Arc::clone(&job.owners), Pins::default())?;
-        if job.survey.any_order {
-            extractor = extractor.in_any_order();
-        }
-        destinations.push((dir.wanted, Destination::Extract(Box::new(extractor))));
+        let extractor = Extractor::new(&opened?, &dir.path, Arc::clone(&job.owners), Pins::default())?;
+        destinations.push((dir.wanted, Destination::Extract(Box::new(extractor.in_order_of(job)))));
     }
-    pass::run(job, destinations, files)
+    let sources = pass::run(job, destinations, files)?;
+    if !job.survey.has_root {
+        dirs.iter().zip(&*stages).try_for_each(|(dir, stage)| keep_root(job, dir, stage))?;
+    }
+    Ok(sources)
+}
+
+/// What is staged gets what the volume's root is now, where it has no member of its own.
+fn keep_root(job: &Job, dir: &DirTarget, stage: &Stage) -> Result<()> {
+    let new = stage.staging.directory(NEW).context("open the staging directory in", &dir.path)?;
+    let now = Metadata::of_handle(&dir.root).context("look at", &dir.path)?;
+    let now = Metadata { mtime: dir.mtime, ..now };
+    now.apply(&new, false, &dir.path, &mut |remark| job.remark(&dir.path, remark))
 }
 
 /// Swaps the directories, then writes the files. On an error all of them are put back.

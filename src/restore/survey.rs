@@ -16,6 +16,7 @@ use crate::name::Shown;
 use crate::restore::only::{is_asked_for, is_inside};
 use crate::restore::rules::{Way, check_path};
 use crate::restore::wanted::Wanted;
+use crate::snapshot::layout::Place;
 use crate::snapshot::{Snapshot, VOLUMES_DATA, under};
 use crate::staging;
 
@@ -26,6 +27,8 @@ const NOT_FOUND: u64 = u64::MAX;
 #[derive(Debug, Default)]
 pub(super) struct VolumeSurvey {
     entries: u64,
+    /// One of the entries is the volume itself.
+    has_root_member: bool,
     size: u64,
     /// Of stored data, in whole blocks.
     pub(super) bytes: u64,
@@ -43,6 +46,10 @@ pub(super) struct Survey {
     pub(super) volumes: Vec<VolumeSurvey>,
     /// Members do not come as a walk down a tree meets them.
     pub(super) any_order: bool,
+    /// Files whose further names come before them: the offsets of their members, by their paths.
+    pub(super) later: HashMap<Vec<u8>, u64>,
+    /// The volumes' roots have members.
+    pub(super) has_root: bool,
 }
 
 /// A member that is to be restored.
@@ -89,9 +96,17 @@ pub(super) fn walk_on(
             return Err(reader.damaged(at, "the archive ends in the middle of a snapshot"));
         };
         let name = member.name;
-        let Some(place) = snapshot.layout.locate(name) else {
+        let (path, link);
+        let place = match &snapshot.strip {
+            None => snapshot.layout.locate(name),
+            Some(strip) => {
+                path = strip.path(name);
+                path.as_deref().map(|path| Place { volume: 0, path })
+            }
+        };
+        let Some(place) = place else {
             // The Go program's archives may hold anything between its members.
-            if snapshot.is_go() || member.stored.start == snapshot.start {
+            if snapshot.is_go() || snapshot.strip.is_some() || member.stored.start == snapshot.start {
                 continue;
             }
             if name == list && member.stored.end() == snapshot.close {
@@ -103,7 +118,14 @@ pub(super) fn walk_on(
         if let Some(wanted) = places[place.volume] {
             check_path(place.path).map_err(|reason| member.data().damaged(reader, reason))?;
             let is_link = member.kind == Kind::HardLink;
-            let source = if is_link { snapshot.layout.locate(member.link) } else { None };
+            let source = match &snapshot.strip {
+                _ if !is_link => None,
+                None => snapshot.layout.locate(member.link),
+                Some(strip) => {
+                    link = strip.path(member.link);
+                    link.as_deref().map(|path| Place { volume: 0, path })
+                }
+            };
             let source = source.filter(|source| source.volume == place.volume).map(|source| source.path);
             each(FoundMember { wanted, path: place.path, member: &member, source })?;
         }
@@ -137,7 +159,11 @@ impl Survey {
             }
             Ok(())
         })?;
-        if let Some(missing) = roots.iter().position(|&found| !found).filter(|_| snapshot.gaps.is_empty()) {
+        if let Some(missing) = roots
+            .iter()
+            .position(|&found| !found)
+            .filter(|_| snapshot.gaps.is_empty() && snapshot.strip.is_none())
+        {
             let (id, archive, volume) = (&snapshot.id, reader.name(), &wanted[missing].path);
             let reason =
                 format!("snapshot {id} in {archive} lists the volume {volume} and has no members of it");
@@ -146,7 +172,8 @@ impl Survey {
         if let Some((at, path)) = missing.into_iter().min() {
             return Err(not_found(reader, snapshot, &join(wanted[at].path.as_bytes(), path)));
         }
-        let mut survey = Survey { volumes, any_order: order.any_order };
+        let mut survey =
+            Survey { volumes, any_order: order.any_order, later: HashMap::new(), has_root: true };
         survey.find_sources(reader, snapshot, wanted)?;
         Ok(survey)
     }
@@ -203,7 +230,7 @@ struct OrderCheck {
 
 impl OrderCheck {
     fn new(snapshot: &Snapshot, wanted: usize) -> Self {
-        let any_order = !snapshot.gaps.is_empty();
+        let any_order = !snapshot.gaps.is_empty() || snapshot.strip.is_some();
         let ways = if snapshot.is_go() && !any_order { wanted } else { 0 };
         OrderCheck { ways: (0..ways).map(|_| Way::default()).collect(), any_order }
     }
@@ -242,12 +269,13 @@ fn not_found(reader: &Reader, snapshot: &Snapshot, path: &[u8]) -> Error {
 impl VolumeSurvey {
     /// Whether it has nothing but the volume itself.
     pub(super) fn is_empty(&self) -> bool {
-        self.entries <= 1
+        self.entries == u64::from(self.has_root_member)
     }
 
     /// Counts a member. One that is only on the way to what is asked for is no entry of it.
     fn count(&mut self, path: &[u8], member: &Head, is_entry: bool) {
         self.entries += u64::from(is_entry);
+        self.has_root_member |= is_entry && path.is_empty();
         self.count_file(member);
         self.inodes += u64::from(member.kind != Kind::HardLink);
         if path.starts_with(staging::NAME.as_bytes()) && !path.contains(&b'/') {

@@ -14,6 +14,7 @@
 
 mod support;
 
+mod any_tar;
 mod bad_input;
 mod commands;
 mod comparison;

@@ -143,8 +143,8 @@ pub(super) fn holes() -> Vec<Row> {
             one(sparse("1\n0\n0\n", 0, "0").record("GNU.sparse.major", b"9")),
             Refused("a sparse format"),
         ),
-        ("GNU's old sparse format", one(old), Refused("a sparse format")),
-        ("GNU's old sparse format that goes on", one(old_goes_on), Refused("a sparse format")),
+        ("GNU's old sparse format", one(old), Restored(&[("a", Some(""))])),
+        ("GNU's old sparse format that goes on", one(old_goes_on), Restored(&[("a", Some(""))])),
         ("GNU's old sparse format that does not end", one(old_never_ends), Refused("")),
         (
             "a sparse record that is no number",
