@@ -42,7 +42,11 @@ pub(crate) struct RestoreCommand {
     paths: Vec<OsString>,
     /// Restore a tar that another program made instead of a snapshot: FILE, or `-` for standard input, to the one
     /// volume, or with --into to DIR itself, which must be empty or missing
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["snapshot", "paths", "skip_damaged", "prefix", "keep_excluded", "skip_read_only"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["snapshot", "paths", "skip_damaged", "prefix", "keep_excluded", "skip_read_only"]
+    )]
     from_tar: Option<PathBuf>,
     /// With --from-tar: cut this many leading directories off the names, which must be the same for all; or
     /// the directory itself, and leave out what lies elsewhere
