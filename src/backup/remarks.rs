@@ -2,11 +2,13 @@
 //! volume, and one in memory is emptied when its container stops; what is backed up then, a plain restore would
 //! put in place of what was there. And of the filesystem's own directory, which may hold what was the user's.
 
+use nix::errno::Errno;
+
 use crate::backup::shared::BackupRun;
 use crate::backup::volumes::OpenVolume;
 use crate::error::{Context, Result, reason};
 use crate::fs::handle::join;
-use crate::fs::space;
+use crate::fs::{has_errno, space};
 use crate::name::Shown;
 use crate::snapshot::catalog::Catalog;
 
@@ -67,12 +69,13 @@ pub(super) fn lost_and_found(volume: &OpenVolume, shared: &BackupRun) -> Result<
         Ok(0) => return Ok(()),
         Ok(1) => "the entry that fsck has put there".to_owned(),
         Ok(found) => format!("the {found} entries that fsck has put there"),
-        Err(error) => {
+        Err(error) if has_errno(&error, &[Errno::EACCES]) => {
             // As a rule it is empty, and closed to all but root.
             let (path, reason) = (Shown::from(&path), reason(&error));
             shared.run.observer.note(&format!("{path}: left out, and not looked into: {reason}"));
             return Ok(());
         }
+        Err(error) => return Err(error).context("look for lost+found in", volume.path),
     };
     shared.warn(
         &path,
