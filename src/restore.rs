@@ -22,6 +22,7 @@ mod overwrite;
 mod owners;
 mod parts;
 mod pass;
+mod path_hash;
 mod pins;
 mod plan;
 mod removal;

@@ -108,6 +108,17 @@ fn confined(test: impl FnOnce(&Place) + Send) {
     }
 }
 
+/// What a dry run of the volume `v` says, by paths in it.
+fn dry_run(place: &Place) -> Vec<(ChangeKind, String)> {
+    let options = RestoreOptions { dry_run: true, ..place.options() };
+    let report = place.restore(&["v"], &options).unwrap();
+    let lines = report.changes.into_iter().map(|change| {
+        let path = Path::new(OsStr::from_bytes(&change.path)).to_path_buf();
+        (change.kind, path.strip_prefix(place.0.join("v")).unwrap().to_str().unwrap().to_owned())
+    });
+    lines.collect()
+}
+
 fn mtime(path: impl AsRef<Path>) -> (i64, i64) {
     let found = fs::symlink_metadata(path).unwrap();
     (found.mtime(), found.mtime_nsec())
@@ -600,15 +611,7 @@ fn a_dry_run_lists_what_the_restore_then_changes() {
         };
         set_times();
         place.backup(&["v"]);
-        let dry = || {
-            let options = RestoreOptions { dry_run: true, ..place.options() };
-            let report = place.restore(&["v"], &options).unwrap();
-            let lines = report.changes.into_iter().map(|change| {
-                let path = Path::new(OsStr::from_bytes(&change.path)).to_path_buf();
-                (change.kind, path.strip_prefix(place.0.join("v")).unwrap().to_str().unwrap().to_owned())
-            });
-            lines.collect::<Vec<_>>()
-        };
+        let dry = || dry_run(place);
         assert_eq!(dry(), []);
         xattr::set(at("acl"), "system.posix_acl_access", ACL).unwrap();
         xattr::set(at("xattr"), "user.x", b"y").unwrap();
@@ -653,15 +656,7 @@ fn a_dry_run_lists_a_file_whose_other_name_lies_elsewhere() {
         let at = |name: &str| place.0.join(name);
         fs::hard_link(at("v/pair"), at("v/pair too")).unwrap();
         place.backup(&["v"]);
-        let dry = || {
-            let options = RestoreOptions { dry_run: true, ..place.options() };
-            let report = place.restore(&["v"], &options).unwrap();
-            let lines = report.changes.into_iter().map(|change| {
-                let path = Path::new(OsStr::from_bytes(&change.path)).to_path_buf();
-                (change.kind, path.strip_prefix(place.0.join("v")).unwrap().to_str().unwrap().to_owned())
-            });
-            lines.collect::<Vec<_>>()
-        };
+        let dry = || dry_run(place);
         assert_eq!(dry(), []);
         let mtime = filetime::FileTime::from_last_modification_time(&fs::metadata(at("v")).unwrap());
         // Restored, the name in the volume and that elsewhere are two files.

@@ -61,7 +61,7 @@ impl Choice {
         let mut wanted = want(config, options, &snapshot, kinds.as_deref(), reader.name())?;
         let read_only = if options.skip_read_only { without_read_only(&mut wanted)? } else { Vec::new() };
         let survey = Survey::read(&reader, &snapshot, &wanted)?;
-        Ok(Choice { reader, snapshot, wanted, survey, read_only, doubt, skipped: None, remarks: Vec::new() })
+        Ok(Choice { read_only, doubt, ..Choice::of(reader, snapshot, wanted, survey) })
     }
 
     fn salvaged(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Self> {
@@ -90,16 +90,7 @@ impl Choice {
         let unchecked = if snapshot.is_go() { survey.entries() } else { 0 };
         let missing = recorded.map(|recorded| recorded.saturating_sub(survey.entries()));
         let skipped = Some(Skipped { left_out, missing, found, unchecked, made });
-        Ok(Choice {
-            reader,
-            snapshot,
-            wanted,
-            survey,
-            read_only: Vec::new(),
-            doubt,
-            skipped,
-            remarks: Vec::new(),
-        })
+        Ok(Choice { doubt, skipped, ..Choice::of(reader, snapshot, wanted, survey) })
     }
 
     /// All of a tar, to one place.
@@ -124,16 +115,13 @@ impl Choice {
         let Scanned { snapshot, later, has_root, remarks } = scanned.map_err(with_tar_hint)?;
         let survey = Survey::read(&reader, &snapshot, &wanted).map_err(with_tar_hint)?;
         let survey = Survey { later, has_root, ..survey };
-        Ok(Choice {
-            reader,
-            snapshot,
-            wanted,
-            survey,
-            read_only: Vec::new(),
-            doubt: None,
-            skipped: None,
-            remarks,
-        })
+        Ok(Choice { remarks, ..Choice::of(reader, snapshot, wanted, survey) })
+    }
+
+    /// With nothing to be said of it.
+    fn of(reader: Arc<Reader>, snapshot: Snapshot, wanted: Vec<Wanted>, survey: Survey) -> Self {
+        let (read_only, remarks) = (Vec::new(), Vec::new());
+        Choice { reader, snapshot, wanted, survey, read_only, doubt: None, skipped: None, remarks }
     }
 }
 

@@ -14,17 +14,18 @@ use crate::name::Shown;
 use crate::restore::metadata::Metadata;
 use crate::restore::only::{Only, is_asked_for};
 use crate::restore::owners::OwnerRules;
+use crate::restore::path_hash::{PathHash, path_hash};
 use crate::restore::pins::Pins;
 use crate::restore::rules::{BAD_LINK, IN_NO_DIRECTORY, Order, Way, check_lengths, check_member};
 use crate::volume::VolumeType;
 
-/// What was seen of a volume. A path is kept as 16 bytes of its hash, as there may be many.
+/// What was seen of a volume.
 pub(super) struct Outline {
     volume: Vec<u8>,
     kind: VolumeType,
     pins: Pins,
     owners: Arc<OwnerRules>,
-    seen: HashMap<[u8; 16], Seen>,
+    seen: HashMap<PathHash, Seen>,
     /// With the paths of directories that have no member, and are made.
     order: Order<(), BTreeSet<Vec<u8>>>,
 }
@@ -77,8 +78,8 @@ impl Outline {
         check_member(self.kind, path, member, source).map_err(|reason| content.damaged(&reason))?;
         check_lengths(path, member).map_err(|reason| content.damaged(reason))?;
         self.enter_parent(path, content)?;
-        let is_made = self.seen.get(&key(path)) == Some(&Seen::Made) && member.kind == Kind::Directory;
-        if self.seen.contains_key(&key(path)) && !is_made {
+        let is_made = self.seen.get(&path_hash(path)) == Some(&Seen::Made) && member.kind == Kind::Directory;
+        if self.seen.contains_key(&path_hash(path)) && !is_made {
             return Err(content.damaged("a second member of the same name"));
         }
         Metadata::of_head(member, &self.owners, || join(&self.volume, path))?;
@@ -91,11 +92,11 @@ impl Outline {
             way.enter(path, ());
         }
         let seen = if member.kind == Kind::Directory { Seen::Directory } else { Seen::Other };
-        self.seen.insert(key(path), seen);
+        self.seen.insert(path_hash(path), seen);
         if let Order::Any(made) = &mut self.order {
             made.remove(path);
             for parent in parents(path) {
-                self.seen.entry(key(parent)).or_insert_with(|| {
+                self.seen.entry(path_hash(parent)).or_insert_with(|| {
                     made.insert(parent.to_vec());
                     Seen::Made
                 });
@@ -106,7 +107,7 @@ impl Outline {
 
     /// Checks that another name of `source` can be made at `path`.
     fn link(&self, path: &[u8], source: &[u8], content: &Content) -> Result<()> {
-        if self.seen.get(&key(source)) != Some(&Seen::Other) {
+        if self.seen.get(&path_hash(source)) != Some(&Seen::Other) {
             return Err(content.damaged(BAD_LINK));
         }
         if self.pins.holds(source) && !self.pins.holds(path) {
@@ -119,7 +120,7 @@ impl Outline {
     }
 
     fn enter_parent(&mut self, path: &[u8], content: &Content) -> Result<()> {
-        let is_free = |parent| self.seen.get(&key(parent)) != Some(&Seen::Other);
+        let is_free = |parent| self.seen.get(&path_hash(parent)) != Some(&Seen::Other);
         match &mut self.order {
             Order::Any(_) if parents(path).all(is_free) => {}
             Order::Any(_) => return Err(content.damaged(IN_NO_DIRECTORY)),
@@ -141,10 +142,4 @@ fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = Some(parent).filter(|parent| !parent.is_empty());
         Some(parent)
     })
-}
-
-fn key(path: &[u8]) -> [u8; 16] {
-    let mut key = [0; 16];
-    key.copy_from_slice(&blake3::hash(path).as_bytes()[..16]);
-    key
 }

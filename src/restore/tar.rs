@@ -17,6 +17,7 @@ use crate::archive::{BLOCK_LEN, END_LEN};
 use crate::error::{Error, Hint, Result};
 use crate::name::Shown;
 use crate::observer::Run;
+use crate::restore::path_hash::{PathHash, path_hash};
 use crate::restore::rules::{BAD_LINK, check_kind, check_path};
 use crate::snapshot::gaps::{Gap, Gaps};
 use crate::snapshot::strip::Strip;
@@ -40,9 +41,6 @@ pub(super) struct Scanned {
     /// What is left out, or follows the end.
     pub(super) remarks: Vec<String>,
 }
-
-/// A path, as 16 bytes of its hash: there may be many.
-type PathHash = [u8; 16];
 
 /// The last member of a path.
 #[derive(Debug, Clone, Copy)]
@@ -172,7 +170,7 @@ impl TarScan<'_> {
         check_path(&path).map_err(damaged)?;
         check_kind(VolumeType::Dir, &path, head.kind).map_err(|reason| damaged(&reason))?;
         self.check_head(head)?;
-        let (key, kind) = (key(&path), sort(head.kind));
+        let (key, kind) = (path_hash(&path), sort(head.kind));
         if kind == Sort::HardLink {
             self.link(key, &path, head)?;
         }
@@ -210,7 +208,7 @@ impl TarScan<'_> {
             self.strip.path(head.link).filter(|original| !original.is_empty() && **original != *path);
         let original = original.ok_or_else(bad)?;
         check_path(&original).map_err(|_| bad())?;
-        let hash = self::key(&original);
+        let hash = path_hash(&original);
         let seen = self.last.get(&hash).map(|last| last.start);
         let path = if seen.is_none() { original.into_owned() } else { Vec::new() };
         self.links.push(Link { key, start: head.stored.start, original: hash, seen, path });
@@ -239,7 +237,7 @@ impl TarScan<'_> {
 
     fn finish(mut self, end: u64, volume: &str, run: &Run) -> Result<Scanned> {
         let later = self.later()?;
-        let has_root = self.last.contains_key(&key(b""));
+        let has_root = self.last.contains_key(&path_hash(b""));
         let mut remarks = Vec::new();
         if let Some(first) = &self.first_above {
             let count = self.above;
@@ -271,10 +269,4 @@ fn sort(kind: Kind) -> Sort {
         Kind::HardLink => Sort::HardLink,
         _ => Sort::Other,
     }
-}
-
-fn key(path: &[u8]) -> PathHash {
-    let mut key = [0; 16];
-    key.copy_from_slice(&blake3::hash(path).as_bytes()[..16]);
-    key
 }
