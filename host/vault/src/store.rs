@@ -1,0 +1,1 @@
+//! Where encoded archives lie: a directory, a bucket, a server.
