@@ -5,6 +5,8 @@ mod client;
 pub mod container;
 mod containers;
 mod engine;
+pub mod events;
+mod image;
 mod nullable;
 mod query;
 pub mod version;

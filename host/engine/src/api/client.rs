@@ -94,6 +94,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The answer as it came.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The answer as what it should be.
     pub(crate) fn json<T: DeserializeOwned>(&self, action: &str) -> Result<T> {
         serde_json::from_slice(&self.body)

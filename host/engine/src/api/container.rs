@@ -18,6 +18,9 @@ pub struct Container {
     pub id: String,
     #[serde(rename = "Name")]
     slashed_name: String,
+    /// The engine's name for its image.
+    #[serde(rename = "Image", default)]
+    pub image_id: String,
     /// What it is doing.
     pub state: State,
     /// What it was made from.
@@ -41,6 +44,9 @@ pub struct State {
     /// How its last run ended, or 0.
     #[serde(default)]
     pub exit_code: i64,
+    /// When it was last started, as the engine writes times; a time before 1970 for never.
+    #[serde(default)]
+    pub started_at: String,
     /// Its healthcheck, where it has one.
     #[serde(default)]
     pub health: Option<Health>,

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::api::client::Call;
 use crate::api::engine::Engine;
 use crate::api::nullable::or_default;
+use crate::api::query::encode;
 use crate::error::Result;
 
 /// A volume.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Volume {
     /// Its name; 64 hexadecimal digits where nobody gave it one.
@@ -24,6 +25,16 @@ pub struct Volume {
     /// Labels, compose's among them.
     #[serde(default, deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
+}
+
+/// What a volume is made from.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct NewVolume<'a> {
+    name: &'a str,
+    driver: &'a str,
+    driver_opts: &'a BTreeMap<String, String>,
+    labels: &'a BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,6 +66,32 @@ struct Usage {
 }
 
 impl Engine {
+    /// The volume with this name, or `None` where there is none.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn volume(&self, name: &str) -> Result<Option<Volume>> {
+        let call = Call::get(format!("inspect the volume {name}"), format!("/volumes/{}", encode(name)));
+        match self.client.ask(&call).await {
+            Err(error) if error.is_not_there() => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    /// Makes `volume`, and returns what is there now. An engine that has one of this name returns that,
+    /// however it was made, so the caller has to compare.
+    ///
+    /// # Errors
+    /// When the engine, or the volume's driver, refuses.
+    pub async fn create_volume(&self, volume: &Volume) -> Result<Volume> {
+        let Volume { name, driver, options, labels } = volume;
+        let call = Call::post(format!("create the volume {name}"), "/volumes/create");
+        let made: Volume =
+            self.client.ask(&call.with(&NewVolume { name, driver, driver_opts: options, labels })?).await?;
+        // What a driver says in answer need not be all that it says later.
+        Ok(self.volume(&made.name).await?.unwrap_or(made))
+    }
+
     /// Every volume.
     ///
     /// # Errors

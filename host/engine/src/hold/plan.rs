@@ -25,29 +25,27 @@ pub(crate) struct Planned {
 }
 
 impl Plan {
-    /// For those of the containers with the ids `wanted` that may write; what is paused or does not run stays
-    /// as it is. To stop a container whose namespaces others share stops these with it: they would not find
-    /// them again.
-    /// `containers` are all that the engine has, `in_memory` the names of volumes that are empty when nobody uses
-    /// them.
+    /// For those of the containers with the ids `wanted` that may write, each in its manner; what is paused
+    /// or does not run stays as it is. To stop a container whose namespaces others share stops these with it,
+    /// in whatever manner they were wanted: they would not find them again.
+    /// `containers` are all that the engine has, `in_memory` the names of volumes that are empty when nobody
+    /// uses them.
     ///
     /// # Errors
-    /// When one of them must not be brought to rest in this manner.
+    /// When one of them must not be brought to rest in its manner.
     pub fn new(
         containers: &[Container],
         in_memory: &BTreeSet<String>,
-        wanted: &[String],
-        manner: Manner,
+        wanted: &BTreeMap<String, Manner>,
         way: &Way,
     ) -> Result<Self> {
         let depths = order::depths(containers);
-        let chosen = match manner {
-            Manner::Stop => with_sharers(containers, wanted)?,
-            Manner::Pause => wanted.iter().map(String::as_str).collect(),
-        };
+        let stopped = with_sharers(containers, wanted)?;
         let mut waves: BTreeMap<u32, Vec<Planned>> = BTreeMap::new();
         for container in containers {
-            if !chosen.contains(container.id.as_str()) || !container.state.status.may_write() {
+            let stops = stopped.contains(container.id.as_str()).then_some(Manner::Stop);
+            let Some(manner) = stops.or_else(|| wanted.get(&container.id).copied()) else { continue };
+            if !container.state.status.may_write() {
                 continue;
             }
             let obstacle = way.obstacle(container).or_else(|| match manner {
@@ -92,9 +90,14 @@ impl Plan {
     }
 }
 
-/// The ids `wanted`, and of what shares a namespace with a running one of them, or with one that does.
-fn with_sharers<'a>(containers: &'a [Container], wanted: &'a [String]) -> Result<BTreeSet<&'a str>> {
-    let mut chosen: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
+/// The ids that are wanted stopped, and of what shares a namespace with a running one of them, or with one
+/// that does.
+fn with_sharers<'a>(
+    containers: &'a [Container],
+    wanted: &'a BTreeMap<String, Manner>,
+) -> Result<BTreeSet<&'a str>> {
+    let stopped = wanted.iter().filter(|&(_, &manner)| manner == Manner::Stop);
+    let mut chosen: BTreeSet<&str> = stopped.map(|(id, _)| id.as_str()).collect();
     loop {
         let before = chosen.len();
         for sharer in containers {

@@ -1,6 +1,7 @@
 //! What drives the library in these tests: in this process, or in one of its own that can be killed.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::env;
 use std::future::Future;
 use std::io::Read;
@@ -27,11 +28,11 @@ pub(crate) fn with_engine<T, F: Future<Output = T>>(work: impl FnOnce(Engine) ->
 pub(crate) async fn plan(engine: &Engine, names: &[String], manner: Manner) -> Result<Plan> {
     let containers = engine.containers().await?;
     let found = containers.iter().filter(|container| names.iter().any(|name| name == container.name()));
-    let wanted: Vec<_> = found.map(|container| container.id.clone()).collect();
+    let wanted: BTreeMap<_, _> = found.map(|container| (container.id.clone(), manner)).collect();
     assert_eq!(wanted.len(), names.len());
     let storages = discover(engine, false).await?;
     let memory = storages.into_iter().filter(Storage::is_volume_in_memory).map(|storage| storage.name);
-    Plan::new(&containers, &memory.collect(), &wanted, manner, &Way::of_this_process(engine.address()))
+    Plan::new(&containers, &memory.collect(), &wanted, &Way::of_this_process(engine.address()))
 }
 
 /// Brings the containers called `names` to rest.

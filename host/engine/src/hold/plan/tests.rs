@@ -30,8 +30,8 @@ fn id(name: &str) -> String {
 
 fn plan(containers: &[Container], wanted: &[&str], manner: Manner) -> Result<Vec<Vec<String>>> {
     let way = Way::of_this_process(&Endpoint::parse("tcp://proxy", None).unwrap());
-    let wanted: Vec<_> = wanted.iter().map(|name| id(name)).collect();
-    let plan = Plan::new(containers, &BTreeSet::from(["memory-data".to_owned()]), &wanted, manner, &way)?;
+    let wanted = wanted.iter().map(|name| (id(name), manner)).collect();
+    let plan = Plan::new(containers, &BTreeSet::from(["memory-data".to_owned()]), &wanted, &way)?;
     let names = |wave: &Vec<Planned>| wave.iter().map(|planned| planned.entry.name.clone()).collect();
     Ok(plan.waves.iter().map(names).collect())
 }
@@ -121,4 +121,18 @@ fn our_own_way_to_the_engine_is_neither_stopped_nor_paused() {
     let all = [container("proxy", "running", &json!({}))];
     assert_eq!(obstacle(&all, "proxy"), Some(Obstacle::OurWay));
     assert!(plan(&all, &["proxy"], Manner::Pause).is_err());
+}
+
+#[test]
+fn each_rests_in_its_manner_and_a_stop_takes_its_sharers_along() {
+    let way = Way::of_this_process(&Endpoint::parse("tcp://proxy", None).unwrap());
+    let sharer = container("sharer", "running", &json!({"NetworkMode": "container:owner"}));
+    let all = [container("owner", "running", &json!({})), sharer, container("frozen", "running", &json!({}))];
+    let wanted = [("owner", Manner::Stop), ("sharer", Manner::Pause), ("frozen", Manner::Pause)];
+    let wanted = wanted.into_iter().map(|(name, manner)| (id(name), manner)).collect();
+    let plan = Plan::new(&all, &BTreeSet::new(), &wanted, &way).unwrap();
+    let entries: Vec<_> = plan.entries().into_iter().map(|entry| (entry.name, entry.manner)).collect();
+    assert_eq!(entries[0], ("sharer".to_owned(), Manner::Stop));
+    assert!(entries.contains(&("owner".to_owned(), Manner::Stop)));
+    assert!(entries.contains(&("frozen".to_owned(), Manner::Pause)));
 }
