@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# A Docker Engine of its own with `--userns-remap`, for the tests. It shares nothing with the machine's engine: it has mount
-# and network namespaces, a bridge, a containerd, directories and a socket of its own, and sees no configuration of
-# the other's. Needs root.
+# A Docker Engine of its own, for tests and benchmarks, with `--userns-remap` unless REMAP is empty. It shares nothing with
+# the machine's engine: it has mount and network namespaces, a bridge, a containerd, directories and a socket of its own,
+# and sees no configuration of the other's. Needs root.
 #
-#   scripts/remapped-engine.sh DIRECTORY    runs dockerd in the foreground until SIGTERM; its socket is DIRECTORY/docker.sock
+#   [REMAP=] scripts/remapped-engine.sh DIRECTORY    runs dockerd in the foreground until SIGTERM
 #
-# The directory must be empty, and its parents searchable for everyone. Root of its containers is 200000 on the host.
+# The directory must be empty, and its parents searchable for everyone; the engine's socket is docker.sock in it. Root of
+# its containers is 200000 on the host, or root where nothing is remapped.
 set -euo pipefail
 
 directory=$(realpath "${1:?a directory}")
@@ -35,7 +36,9 @@ ip address add 198.18.0.1/24 dev remapped0
 cd /
 mkdir "$directory/data" "$directory/exec"
 echo '{}' >"$directory/daemon.json"
+remap=()
+[ -z "${REMAP-remapped}" ] || remap=(--userns-remap daemon:daemon)
 # The storage driver that works everywhere; the images of the tests are small.
-exec dockerd --userns-remap daemon:daemon --host "unix://$directory/docker.sock" --config-file "$directory/daemon.json" \
+exec dockerd ${remap[@]+"${remap[@]}"} --host "unix://$directory/docker.sock" --config-file "$directory/daemon.json" \
   --data-root "$directory/data" --exec-root "$directory/exec" --pidfile "$directory/pid" \
   --bridge remapped0 --iptables=false --ip6tables=false --storage-driver vfs --log-level warn

@@ -95,6 +95,7 @@ def memory_folder(mounts):
 MAKE = {
     "xfs": ["mkfs.xfs", "-q", "-m", "reflink=1"],
     "btrfs": ["mkfs.btrfs", "-q"],
+    "ext4": ["mkfs.ext4", "-q", "-F"],
 }
 
 
