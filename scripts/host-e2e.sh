@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs the tests of the host workspace that need an engine, against the machine's Docker Engine and against a Podman that
-# is started for them: makes their one image (FROM scratch with Debian's busybox-static, so that nothing is pulled), runs
-# them, and removes every container, volume, network and image of this run again, however it ends. All of them carry one
-# label or a name that begins with the run's own. Needs root. Without Podman its part is left out with a line that says
-# so; with CI=true that is an error.
+# Runs the tests of the host workspace that need an engine: against the machine's Docker Engine, against one of their own
+# that they kill, and against a Podman that is started for them. Makes their one image (FROM scratch with Debian's
+# busybox-static, so that nothing is pulled), runs them, and removes every container, volume, network and image of this run
+# again, however it ends. All of them carry one label or a name that begins with the run's own. Needs root. Without Podman
+# its part is left out with a line that says so; with CI=true that is an error.
 #
 #   scripts/host-e2e.sh [ARGUMENTS OF THE TEST BINARIES]
 set -euo pipefail
@@ -16,6 +16,9 @@ label=snapshotter.host-e2e=$SNAPSHOTTER_HOST_E2E
 context=$(mktemp -d)
 podman=$(mktemp -d)
 podman_pid=
+# An engine that may be killed.
+own=$(mktemp -d)
+own_pid=
 # Empty means the usual one to the docker CLI.
 export DOCKER_HOST=${DOCKER_HOST-}
 machine=$DOCKER_HOST
@@ -45,7 +48,12 @@ clean() {
     kill "$podman_pid" 2>/dev/null
     wait "$podman_pid" 2>/dev/null
   fi
-  rm -rf --one-file-system -- "${context:?}" "$context.log" "${podman:?}"
+  if [ -n "$own_pid" ]; then
+    DOCKER_HOST=unix://$own/docker.sock clean_engine
+    kill "$own_pid" 2>/dev/null
+    wait "$own_pid" 2>/dev/null
+  fi
+  rm -rf --one-file-system -- "${context:?}" "$context.log" "${podman:?}" "${own:?}" "$own.log"
 }
 trap clean EXIT
 trap 'exit 130' INT TERM
@@ -63,6 +71,16 @@ suite() {
   cargo test --manifest-path host/Cargo.toml --workspace --locked --test e2e --no-fail-fast -- --ignored "$@"
 }
 
+# answers SOCKET LOG: waits until an engine answers there, and shows its log if it does not.
+answers() {
+  for _ in $(seq 100); do
+    docker --host "unix://$1" version >/dev/null 2>&1 && return
+    sleep 0.2
+  done
+  cat "$2" >&2
+  return 1
+}
+
 # A Podman that keeps everything to itself. Its defaults ask for more than a container may have, where this runs in one.
 start_podman() {
   printf '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n' >"$podman/containers.conf"
@@ -70,12 +88,7 @@ start_podman() {
     --runroot "$podman/run" --cgroup-manager cgroupfs --events-backend file --storage-driver vfs \
     system service --time 0 "unix://$podman/podman.sock" >"$podman/log" 2>&1 &
   podman_pid=$!
-  for _ in $(seq 100); do
-    docker --host "unix://$podman/podman.sock" version >/dev/null 2>&1 && return
-    sleep 0.2
-  done
-  cat "$podman/log" >&2
-  return 1
+  answers "$podman/podman.sock" "$podman/log"
 }
 
 if ! command -v busybox >/dev/null; then
@@ -92,13 +105,23 @@ CMD ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000000 & wait $!; done"
 END
 
 image
-suite "$@"
+suite --skip daemon:: "$@"
+
+REMAP='' AGAIN=yes scripts/remapped-engine.sh "$own" >"$own.log" 2>&1 &
+own_pid=$!
+answers "$own/docker.sock" "$own.log"
+export SNAPSHOTTER_HOST_E2E_OWN_ENGINE=$own
+DOCKER_HOST=unix://$own/docker.sock
+image
+cargo test --manifest-path host/Cargo.toml --package snapshotter-engine --locked --test e2e -- --ignored --test-threads 1 daemon::
+DOCKER_HOST=$machine
+
 if command -v podman >/dev/null; then
   start_podman
   DOCKER_HOST=unix://$podman/podman.sock
   image
   # Kills at every event say nothing of the engine, and take minutes here.
-  suite --skip killed_after_each_event "$@"
+  suite --skip daemon:: --skip killed_after_each_event "$@"
 elif [ "${CI-}" = true ]; then
   echo 'error: Podman is not installed' >&2
   exit 1

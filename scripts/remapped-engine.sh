@@ -3,7 +3,8 @@
 # the machine's engine: it has mount and network namespaces, a bridge, a containerd, directories and a socket of its own,
 # and sees no configuration of the other's. Needs root.
 #
-#   [REMAP=] scripts/remapped-engine.sh DIRECTORY    runs dockerd in the foreground until SIGTERM
+#   [REMAP=] [AGAIN=yes] scripts/remapped-engine.sh DIRECTORY    runs dockerd in the foreground until SIGTERM; with
+#                                                                AGAIN another one when it is killed by SIGKILL
 #
 # The directory must be empty, and its parents searchable for everyone; the engine's socket is docker.sock in it. Root of
 # its containers is 200000 on the host, or root where nothing is remapped.
@@ -39,6 +40,28 @@ echo '{}' >"$directory/daemon.json"
 remap=()
 [ -z "${REMAP-remapped}" ] || remap=(--userns-remap daemon:daemon)
 # The storage driver that works everywhere; the images of the tests are small.
-exec dockerd ${remap[@]+"${remap[@]}"} --host "unix://$directory/docker.sock" --config-file "$directory/daemon.json" \
-  --data-root "$directory/data" --exec-root "$directory/exec" --pidfile "$directory/pid" \
-  --bridge remapped0 --iptables=false --ip6tables=false --storage-driver vfs --log-level warn
+engine=(dockerd ${remap[@]+"${remap[@]}"} --host "unix://$directory/docker.sock" --config-file "$directory/daemon.json"
+  --data-root "$directory/data" --exec-root "$directory/exec" --pidfile "$directory/pid"
+  --bridge remapped0 --iptables=false --ip6tables=false --storage-driver vfs --log-level warn)
+[ -n "${AGAIN-}" ] || exec "${engine[@]}"
+
+# An engine that is killed leaves its containers running, and the next one finds them: it has to be in the same
+# namespaces, and containerd must not die with it, as where it is a service of its own.
+containerd --root "$directory/containerd" --state "$directory/exec/containerd" --address "$directory/containerd.sock" \
+  --log-level warn &
+containerd=$!
+for _ in $(seq 100); do
+  [ ! -S "$directory/containerd.sock" ] || break
+  sleep 0.1
+done
+trap 'kill "$pid"' TERM
+status=137
+while [ "$status" = 137 ]; do
+  "${engine[@]}" --containerd "$directory/containerd.sock" &
+  pid=$!
+  status=0
+  wait "$pid" || status=$?
+done
+# A signal to this shell has ended the waiting, and not yet the engine.
+wait "$pid" || true
+kill "$containerd"

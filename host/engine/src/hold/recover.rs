@@ -22,7 +22,7 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// Whether something may still be stopped that no live process will start.
+    /// Whether nothing is left stopped but what live processes hold.
     pub fn is_complete(&self) -> bool {
         self.failed.is_empty() && self.elsewhere.is_empty() && self.unreadable.is_empty()
     }

@@ -2,6 +2,7 @@
 //! leaves them out.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has said what it has to say")]
 
+mod daemon;
 mod driver;
 mod hold;
 mod kills;
