@@ -7,6 +7,7 @@ mod metadata;
 pub(crate) mod output;
 mod plugin;
 mod recover;
+mod selection;
 mod size;
 mod table;
 mod volumes;

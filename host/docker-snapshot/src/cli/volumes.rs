@@ -6,6 +6,7 @@ use snapshotter_engine::api::container::Status;
 use snapshotter_engine::discover::{DangerKind, Storage, StorageUser, discover};
 
 use crate::cli::connection::Connection;
+use crate::cli::selection::Selection;
 use crate::cli::table::table;
 use crate::cli::{output, size};
 
@@ -13,6 +14,7 @@ pub(crate) const EXAMPLE: &str = "\
 Examples:
   docker snapshot volumes
   docker snapshot volumes --size --project shop
+  docker snapshot volumes 'shop_*' --exclude '*cache*' --label tier=gold
   docker snapshot volumes --json | jq -r '.storages[] | select(.dangers != []) | .name'";
 
 #[derive(Debug, Args)]
@@ -20,9 +22,8 @@ pub(crate) struct Volumes {
     /// Measure volumes too, which reads all their directories
     #[arg(long)]
     size: bool,
-    /// Only what belongs to this compose project
-    #[arg(long, value_name = "NAME")]
-    project: Option<String>,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 #[derive(Debug, Serialize)]
@@ -34,17 +35,10 @@ impl Volumes {
     /// Lists them.
     ///
     /// # Errors
-    /// When the engine does not say.
+    /// When the engine does not say, or nothing is there that was asked for.
     pub(crate) fn run(&self, connection: &Connection, json: bool) -> anyhow::Result<()> {
-        let mut storages = connection.with_engine(async |engine| Ok(discover(&engine, self.size).await?))?;
-        if let Some(project) = &self.project {
-            storages.retain(|storage| storage.project.as_ref() == Some(project));
-            anyhow::ensure!(
-                !storages.is_empty(),
-                "cannot list the project {project}: no volume and no mount belongs to it: see `docker compose \
-                 ls --all`"
-            );
-        }
+        let storages = connection.with_engine(async |engine| Ok(discover(&engine, self.size).await?))?;
+        let storages = self.selection.choose(storages)?;
         if json {
             return output::print_json(&Listing { storages });
         }

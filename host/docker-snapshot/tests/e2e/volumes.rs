@@ -114,6 +114,32 @@ fn volumes_are_measured_where_that_is_asked_for() {
 
 #[test]
 #[ignore = "needs a Docker Engine: make host-e2e"]
+fn patterns_and_labels_choose() {
+    let sandbox = Sandbox::new();
+    let key = "com.docker.compose.volume=database";
+    let gold = sandbox.volume("gold.db", &["--label", "tier=gold", "--label", key]);
+    let plain = sandbox.volume("plain", &["--label", "tier"]);
+    let anything = format!("{}-*", sandbox.prefix);
+    let names = |arguments: &[&str]| -> Vec<String> {
+        let all = storages(&sandbox, arguments);
+        all.iter().map(|storage| storage["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&[&anything]), [gold.as_str(), &plain]);
+    assert_eq!(names(&[&anything, "--exclude", "*plai?"]), [gold.as_str()]);
+    assert_eq!(names(&["database", &plain]), [gold.as_str(), &plain]);
+    assert_eq!(names(&[&anything, "--exclude", "data[a-c]ase"]), [plain.as_str()]);
+    assert_eq!(names(&[&anything, "--label", "tier"]), [gold.as_str(), &plain]);
+    assert_eq!(names(&[&anything, "--label", "tier=gold"]), [gold.as_str()]);
+    assert_eq!(names(&[&anything, "--label", "tier", "--label", "other"]), Vec::<String>::new());
+    let home = tempfile::tempdir().unwrap();
+    let none = program(home.path()).args(["volumes", &anything, "no-such-*"]).output().unwrap();
+    assert!(failure(&none).contains("cannot find no-such-*: no volume and no mount has such a name"));
+    let misused = program(home.path()).args(["volumes", "a[b"]).output().unwrap();
+    assert_eq!(misused.status.code(), Some(2));
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make host-e2e"]
 fn a_compose_project_is_shown_by_service() {
     let sandbox = Sandbox::new();
     let files = tempfile::tempdir().unwrap();
