@@ -3,6 +3,7 @@
 //! docs/format.md.
 
 pub(crate) mod append;
+pub(crate) mod beginning;
 pub(crate) mod checksum;
 pub(crate) mod chunk;
 pub(crate) mod content;
@@ -17,7 +18,9 @@ pub(crate) mod number;
 pub(crate) mod open;
 pub(crate) mod pax;
 pub(crate) mod search;
+pub(crate) mod source;
 pub(crate) mod sparse;
+pub(crate) mod stdin;
 pub(crate) mod ustar;
 pub(crate) mod walk;
 

@@ -242,7 +242,7 @@ mod tests {
         let options = BackupOptions { archive: archive.clone(), ..BackupOptions::default() };
         let ids: Vec<String> =
             (0..3).map(|_| backup(&config, &options, &Run::default()).unwrap().id).collect();
-        let list = crate::ListOptions { archive, ..crate::ListOptions::default() };
+        let list = crate::ListOptions { archive: archive.into(), ..crate::ListOptions::default() };
         // At least two of three quick runs fall into one second, all but always.
         for id in ids {
             crate::members(&list, &id, &Run::default(), &mut |_| Ok(())).unwrap();

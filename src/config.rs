@@ -83,9 +83,9 @@ pub enum Need {
 
 impl Config {
     /// The files that a run with this configuration uses itself, besides volumes.
-    pub(crate) fn in_use(&self, archive: FileId) -> Vec<FileId> {
+    pub(crate) fn in_use(&self, archive: Option<FileId>) -> Vec<FileId> {
         let file = self.file.as_deref().and_then(|path| FileId::of_path(path).ok());
-        [archive].into_iter().chain(file).collect()
+        archive.into_iter().chain(file).collect()
     }
 
     /// Reads the file at `path`. It may be missing if the user did not name it (`explicit`) and `overrides`

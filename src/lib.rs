@@ -24,7 +24,7 @@
 //! println!("snapshot {} has {} entries", report.id, report.entries);
 //!
 //! let elsewhere = folder.path().join("restored");
-//! let options = RestoreOptions { archive, into: Some(elsewhere.clone()), ..RestoreOptions::default() };
+//! let options = RestoreOptions { archive: archive.into(), into: Some(elsewhere.clone()), ..RestoreOptions::default() };
 //! restore(&config, &options, &Run::default())?;
 //! # let file = elsewhere.join(volume.strip_prefix("/")?).join("file.txt");
 //! # assert_eq!(std::fs::read_to_string(file)?, "kept");
@@ -66,6 +66,7 @@ pub use archive::end::Tail;
 pub use archive::entry::{Entry, Kind, Sparse};
 pub use archive::init::{init_archive, init_archive_over};
 pub use archive::member::{Member, Stored};
+pub use archive::source::{Archive, Source};
 pub use backup::{BackupOptions, ChecksumPolicy, backup};
 pub use defaults::{DEFAULT_ARCHIVE, DEFAULT_CONFIG, DEFAULT_LOCK_TIMEOUT, PROGRAM};
 pub use error::{Error, Hint, Result};

@@ -30,7 +30,6 @@ mod rules;
 mod sift;
 mod spare;
 mod staged;
-mod stream;
 mod survey;
 mod swap;
 mod tar;
@@ -76,7 +75,7 @@ fn put_back(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Rest
             .note(&format!("{}: left as it is, as it is mounted read-only", Shown::from(volume.as_str())));
     }
     if let Some(doubt) = &choice.doubt {
-        job.warn(options.archive.as_os_str().as_bytes(), doubt)?;
+        job.warn(options.archive.path().as_os_str().as_bytes(), doubt)?;
     }
     for remark in &choice.remarks {
         job.warn(choice.reader.name().to_string().as_bytes(), remark.as_str())?;

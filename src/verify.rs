@@ -1,7 +1,6 @@
 //! Reading a whole archive and holding everything in it against its checksums.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,9 +11,11 @@ use crate::archive::end::Tail;
 use crate::archive::member::Member;
 use crate::archive::open::Reader;
 use crate::archive::search::LostName;
+use crate::archive::source::Archive;
 use crate::archive::walk::{CHUNK, Step, Walk};
 use crate::error::Result;
 use crate::fs::ids::explain;
+use crate::fs::stream;
 use crate::name::Shown;
 use crate::observer::{Phase, Run};
 use crate::report::{ListedSnapshot, Listing, Verification, Verified, VerifiedVolume};
@@ -28,7 +29,7 @@ use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, select, under, vol
 #[derive(Debug, Clone)]
 pub struct ListOptions {
     /// The archive.
-    pub archive: PathBuf,
+    pub archive: Archive,
     /// Which of its snapshots are looked at.
     pub filter: SnapshotFilter,
     /// How long to wait for an append that is under way.
@@ -38,7 +39,7 @@ pub struct ListOptions {
 impl Default for ListOptions {
     fn default() -> Self {
         ListOptions {
-            archive: PathBuf::from(crate::defaults::DEFAULT_ARCHIVE),
+            archive: Archive::default(),
             filter: SnapshotFilter::default(),
             lock_timeout: crate::defaults::DEFAULT_LOCK_TIMEOUT,
         }
@@ -50,13 +51,15 @@ impl Default for ListOptions {
 /// # Errors
 /// When it is no archive, or cannot be read.
 pub fn list(options: &ListOptions, run: &Run) -> Result<Listing> {
-    let (reader, catalog) = catalog::open(&options.archive, options.lock_timeout, run).map_err(explain)?;
+    let (reader, catalog) =
+        catalog::open(&options.archive, &[stream::temporary_directory()], options.lock_timeout, run)
+            .map_err(explain)?;
     let filter = &options.filter;
     let named = match &filter.id {
         Some(id) => Some(select::by_id(&catalog.snapshots, reader.name(), id)?.start),
         None => None,
     };
-    Ok(Listing::new(options.archive.clone(), catalog, |snapshot| {
+    Ok(Listing::new(options.archive.path(), catalog, |snapshot| {
         named.is_none_or(|start| snapshot.start == start) && filter.admits(snapshot)
     }))
 }
@@ -72,7 +75,8 @@ pub fn members(
     each: &mut dyn FnMut(&Member) -> Result<()>,
 ) -> Result<ListedSnapshot> {
     let (reader, mut catalog) =
-        catalog::open(&options.archive, options.lock_timeout, run).map_err(explain)?;
+        catalog::open(&options.archive, &[stream::temporary_directory()], options.lock_timeout, run)
+            .map_err(explain)?;
     let wanted = select::by_id(&catalog.snapshots, reader.name(), id)?.start;
     let at = catalog.snapshots.iter().position(|snapshot| snapshot.start == wanted).unwrap_or_default();
     let snapshot = catalog.snapshots.swap_remove(at);
@@ -104,7 +108,8 @@ pub fn members(
 pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     let started = Instant::now();
     let (reader, catalog, salvage) =
-        salvage::open(&options.archive, options.lock_timeout, run).map_err(explain)?;
+        salvage::open(&options.archive, &[stream::temporary_directory()], options.lock_timeout, run)
+            .map_err(explain)?;
     // Two zero blocks in the middle of a snapshot are no end, nor are those where it began that no backup
     // left so.
     let is_foreign = matches!(catalog.tail, Tail::Foreign(_));
@@ -134,7 +139,7 @@ pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     problems.sort_by(|a, b| (a.offset, &a.reason).cmp(&(b.offset, &b.reason)));
     problems.dedup();
     Ok(Verification {
-        archive: options.archive.clone(),
+        archive: options.archive.path(),
         ok: problems.is_empty() && snapshots.iter().all(|snapshot| snapshot.ok && snapshot.refused.is_none()),
         others: (reported.len() - chosen.len()) as u64,
         snapshots,

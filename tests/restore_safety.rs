@@ -53,7 +53,7 @@ impl Place {
     }
 
     fn options(&self) -> RestoreOptions {
-        RestoreOptions { archive: self.0.join("backup.tar"), ..RestoreOptions::default() }
+        RestoreOptions { archive: self.0.join("backup.tar").into(), ..RestoreOptions::default() }
     }
 
     /// Options to restore below `into`.

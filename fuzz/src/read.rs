@@ -15,7 +15,7 @@ pub(crate) struct Seen {
 /// Lists, shows and verifies the archive at `path`, which is `length` bytes long. Panics where the answers
 /// contradict each other.
 pub(crate) fn read(path: &Path, length: u64) -> Seen {
-    let options = ListOptions { archive: path.to_owned(), ..ListOptions::default() };
+    let options = ListOptions { archive: path.into(), ..ListOptions::default() };
     let listed = list(&options, &Run::default());
     let verified = verify(&options, &Run::default());
     match (&listed, &verified) {

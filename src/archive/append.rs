@@ -20,13 +20,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::archive::end::{Tail, tail};
-use crate::archive::open::{Access, Reader};
+use crate::archive::open::{Access, Reader, open};
 use crate::archive::ustar::Block;
 use crate::archive::{BLOCK, BLOCK_LEN, END, END_LEN};
 use crate::error::{Context, Error, Hint, Result, reason};
 use crate::fs::clone::DevicePair;
 use crate::fs::lock::{self, Mode};
-use crate::fs::{FileId, Handle, Stat};
+use crate::fs::{FileId, Handle, Stat, StoreFile};
+use crate::name::Shown;
 use crate::observer::Run;
 
 /// How an archive is opened for appending.
@@ -41,6 +42,7 @@ pub(crate) struct AppendOptions {
 #[derive(Debug)]
 pub(crate) struct Append {
     reader: Arc<Reader>,
+    file: Arc<StoreFile>,
     path: PathBuf,
     /// As the archive was before.
     before: Stat,
@@ -58,13 +60,15 @@ impl Append {
         run: &Run,
         find_end: impl FnOnce(&Arc<Reader>, &Run) -> Result<u64>,
     ) -> Result<Self> {
-        let opened = Reader::open(path, Access::Append)?;
-        lock::lock(opened.file().handle(), Mode::Exclusive, opened.name(), options.lock_timeout, run)?;
-        let reader = opened.refreshed()?;
-        let before = reader.file().stat().context("look at", reader.name())?;
+        let name = Shown::from(path);
+        let file = open(path, &name, Access::Append)?;
+        lock::lock(file.handle(), Mode::Exclusive, &name, options.lock_timeout, run)?;
+        let reader = Reader::of_file(Arc::clone(&file), name)?;
+        let before = file.stat().context("look at", reader.name())?;
         let end = find_end(&reader, run)?;
         let mut append = Append {
             reader,
+            file,
             path: path.to_owned(),
             before,
             end,
@@ -82,8 +86,12 @@ impl Append {
         self.end
     }
 
-    pub(crate) fn reader(&self) -> &Arc<Reader> {
+    pub(crate) fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        self.file.handle()
     }
 
     /// Step 1 and 2, before anything else is written.
@@ -101,7 +109,7 @@ impl Append {
     /// Writes at an offset behind the first block, in any order.
     pub(crate) fn write(&self, data: &[u8], offset: u64) -> Result<()> {
         debug_assert!(self.marked.load(Ordering::Relaxed) && offset >= self.end + END_LEN);
-        self.reader.file().write_at(data, offset).context("append to", self.reader.name())
+        self.file.write_at(data, offset).context("append to", self.reader.name())
     }
 
     /// Writes at an offset behind the first block by cloning `length` bytes of `from`. Returns whether it
@@ -115,7 +123,7 @@ impl Append {
         offset: u64,
     ) -> bool {
         debug_assert!(self.marked.load(Ordering::Relaxed) && offset >= self.end + END_LEN);
-        pair.clone_range(from, from_offset, length, self.reader.file().handle(), offset)
+        pair.clone_range(from, from_offset, length, self.file.handle(), offset)
     }
 
     /// Steps 3 to 5: everything up to `new_end` was written; `first` becomes the block at the old end.
@@ -123,9 +131,9 @@ impl Append {
         self.sync()?;
         self.write(&END, new_end)?;
         // That is its length already, but XFS keeps space for more behind it until it is told.
-        self.reader.file().truncate(new_end + END_LEN).context("set the size of", self.reader.name())?;
+        self.file.truncate(new_end + END_LEN).context("set the size of", self.reader.name())?;
         self.sync()?;
-        let file = self.reader.file();
+        let file = &self.file;
         if let Err(error) = file
             .write_at(first, self.end)
             .and_then(|()| file.sync_data())
@@ -139,7 +147,7 @@ impl Append {
 
     /// The commit's own write failed, so it may or may not be on disk: make sure that it is not.
     fn take_back_commit(&self, error: Error) -> Error {
-        let file = self.reader.file();
+        let file = &self.file;
         let undone = file.write_at(&[0; BLOCK_LEN], self.end).and_then(|()| file.sync_data());
         match undone.context("take back the commit in", self.reader.name()) {
             Ok(()) => error,
@@ -175,7 +183,7 @@ impl Append {
         if !std::mem::take(self.marked.get_mut()) {
             return Ok(());
         }
-        let file = self.reader.file();
+        let file = &self.file;
         let first = self.end + END_LEN + BLOCK;
         if file.stat().is_ok_and(|stat| stat.size > first) {
             // The first block goes last, see `mark`. Where this cannot be synced, it is still to be cut.
@@ -194,11 +202,11 @@ impl Append {
     }
 
     fn truncate(&self, length: u64) -> Result<()> {
-        self.reader.file().truncate(length).context("shorten", self.reader.name())
+        self.file.truncate(length).context("shorten", self.reader.name())
     }
 
     fn sync(&self) -> Result<()> {
-        self.reader.file().sync_data().context("sync", self.reader.name())
+        self.file.sync_data().context("sync", self.reader.name())
     }
 
     /// The archive must still be the one under its path: what is appended to a file that was deleted or
@@ -210,7 +218,7 @@ impl Append {
             reason: format!("{reason} ({state})"),
         };
         let look = || -> io::Result<bool> {
-            let stat = self.reader.file().stat()?;
+            let stat = self.file.stat()?;
             Ok(FileId::of_path(&self.path)? == stat.id && stat.nlink > 0)
         };
         match look() {

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::archive::open::{Access, Reader};
+use crate::archive::open::{Access, Reader, open};
 use crate::archive::{BLOCK, END, END_LEN};
 use crate::error::{Context, Error, Hint, Result};
 use crate::fs::ids::explain;
@@ -77,21 +78,15 @@ fn sync_directory_of(path: &Path) -> Result<()> {
 }
 
 fn reset(path: &Path, force: bool) -> Result<()> {
-    let reader = Reader::open(path, Access::Init)?;
-    lock::lock(
-        reader.file().handle(),
-        lock::Mode::Exclusive,
-        reader.name(),
-        Duration::ZERO,
-        &Run::default(),
-    )?;
-    let reader = reader.refreshed()?;
+    let name = Shown::from(path);
+    let file = open(path, &name, Access::Init)?;
+    lock::lock(file.handle(), lock::Mode::Exclusive, &name, Duration::ZERO, &Run::default())?;
+    let reader = Reader::of_file(Arc::clone(&file), name)?;
     if !force && !is_empty(&reader)? {
         let reason = "it exists and is not empty".to_owned();
         let error = Error::Archive { action: "initialise", archive: reader.name().clone(), reason };
         return Err(error.with_hint(Hint::ForceInit));
     }
-    let file = reader.file();
     file.truncate(0)
         .and_then(|()| file.write_at(&END, 0))
         .and_then(|()| file.handle().sync())

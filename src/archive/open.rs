@@ -1,31 +1,40 @@
 //! Opening an archive and reading from it by offset, and what to say when it is none.
 
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use nix::errno::Errno;
 
-use crate::archive::ustar::Block;
+use crate::archive::source::{self, Archive, STDIN, Source, Whence};
+use crate::archive::stdin;
 use crate::error::{Context, Error, Hint, Result};
 use crate::fs::by_path::canonical;
 use crate::fs::ids::is_confined;
 use crate::fs::lock::{self, Mode};
-use crate::fs::{FileId, FileKind, Handle, StoreFile};
+use crate::fs::{FileId, FileKind, Handle, Stat, StoreFile};
 use crate::name::Shown;
 use crate::observer::Run;
 
 /// An archive that is open for reading. Bytes before its end never change, so any number of readers may share
 /// it.
-#[derive(Debug)]
+#[derive(Clone)]
 pub(crate) struct Reader {
-    file: StoreFile,
+    backing: Backing,
     name: Shown,
     length: u64,
-    id: FileId,
+    /// It came as a stream, and ends where that did.
+    is_stream: bool,
     /// See [`Reader::with_any_padding`].
     any_padding: bool,
+}
+
+/// Where its bytes come from.
+#[derive(Clone)]
+enum Backing {
+    File { file: Arc<StoreFile>, id: FileId },
+    Source(Arc<dyn Source>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,58 +47,74 @@ pub(crate) enum Access {
 }
 
 impl Reader {
+    /// The archive that is open as `file`, with the length that it has now.
+    pub(crate) fn of_file(file: Arc<StoreFile>, name: Shown) -> Result<Arc<Self>> {
+        let Stat { size: length, id, .. } = file.stat().context("look at", &name)?;
+        let backing = Backing::File { file, id };
+        Ok(Arc::new(Reader { backing, length, name, is_stream: false, any_padding: false }))
+    }
+
+    /// Standard input, which was taken into `file`.
+    pub(crate) fn of_stream(file: Arc<StoreFile>) -> Result<Arc<Self>> {
+        let reader = Self::of_file(file, Shown::from(STDIN))?;
+        Ok(Arc::new(Reader { is_stream: true, ..Reader::clone(&reader) }))
+    }
+
+    fn of_source(source: &Arc<dyn Source>) -> Arc<Self> {
+        let (name, length) = (Shown::from(source.name().as_str()), source.length());
+        let backing = Backing::Source(Arc::clone(source));
+        Arc::new(Reader { backing, name, length, is_stream: false, any_padding: false })
+    }
+
+    /// The file at `path`, for reading.
     pub(crate) fn open(path: &Path, access: Access) -> Result<Arc<Self>> {
         let name = Shown::from(path);
-        let file = StoreFile::new(open(path, &name, access)?);
-        let stat = file.stat().context("look at", &name)?;
-        Ok(Arc::new(Reader { file, length: stat.size, id: stat.id, name, any_padding: false }))
+        Self::of_file(open(path, &name, access)?, name)
     }
 
-    /// What was read from a stream, called `name`.
-    pub(crate) fn of_stream(file: Handle, name: Shown) -> Result<Arc<Self>> {
-        let file = StoreFile::new(file);
-        let stat = file.stat().context("look at", &name)?;
-        Ok(Arc::new(Reader { file, length: stat.size, id: stat.id, name, any_padding: false }))
-    }
-
-    /// The same, and what `look` says of it while nobody appends to it.
+    /// `archive`, and what `look` says of it while nobody appends to it. Standard input is taken into the first
+    /// of the directories `spool` that can have a file.
     pub(crate) fn open_settled<T>(
-        path: &Path,
+        archive: &Archive,
+        spool: &[PathBuf],
         lock_timeout: Duration,
         run: &Run,
         look: impl FnOnce(&Arc<Self>, &Run) -> T,
     ) -> Result<(Arc<Self>, T)> {
-        let opened = Reader::open(path, Access::Read)?;
-        lock::lock(opened.file().handle(), Mode::Shared, opened.name(), lock_timeout, run)?;
-        let reader = opened.refreshed()?;
-        let seen = look(&reader, run);
+        let with_look = |reader: Arc<Self>| {
+            let seen = look(&reader, run);
+            Ok((reader, seen))
+        };
+        let (file, name) = match &archive.0 {
+            Whence::Source(source) => return with_look(Self::of_source(source)),
+            Whence::Stdin => match stdin::archive(spool, run)? {
+                (file, true) => return with_look(Self::of_stream(file)?),
+                (file, false) => (file, Shown::from(STDIN)),
+            },
+            Whence::Path(path) => {
+                let name = Shown::from(path.as_path());
+                (open(path, &name, Access::Read)?, name)
+            }
+        };
+        lock::lock(file.handle(), Mode::Shared, &name, lock_timeout, run)?;
+        let looked = with_look(Self::of_file(Arc::clone(&file), name)?);
         // Bytes before the end never change, so from here on no lock is needed.
-        let _ = reader.file().handle().as_file().unlock();
-        Ok((reader, seen))
-    }
-
-    /// The same open archive with the length that it has now, for after a lock was waited for.
-    pub(crate) fn refreshed(self: &Arc<Self>) -> Result<Arc<Self>> {
-        let stat = self.file.stat().context("look at", &self.name)?;
-        if stat.size == self.length {
-            return Ok(Arc::clone(self));
-        }
-        Ok(Arc::new(Reader { length: stat.size, ..self.duplicate()? }))
+        let _ = file.handle().as_file().unlock();
+        looked
     }
 
     /// The same open archive, of which data that matches its checksum is taken whatever the padding behind it
     /// is.
-    pub(crate) fn with_any_padding(&self) -> Result<Arc<Self>> {
-        Ok(Arc::new(Reader { any_padding: true, ..self.duplicate()? }))
-    }
-
-    fn duplicate(&self) -> Result<Self> {
-        let file = StoreFile::new(self.file.handle().duplicate().context("open", &self.name)?);
-        Ok(Reader { file, name: self.name.clone(), ..*self })
+    pub(crate) fn with_any_padding(&self) -> Arc<Self> {
+        Arc::new(Reader { any_padding: true, ..self.clone() })
     }
 
     pub(crate) fn takes_any_padding(&self) -> bool {
         self.any_padding
+    }
+
+    pub(crate) fn is_stream(&self) -> bool {
+        self.is_stream
     }
 
     pub(crate) fn name(&self) -> &Shown {
@@ -100,17 +125,34 @@ impl Reader {
         self.length
     }
 
-    pub(crate) fn id(&self) -> FileId {
-        self.id
+    /// Which file it is, if it is one.
+    pub(crate) fn id(&self) -> Option<FileId> {
+        match self.backing {
+            Backing::File { id, .. } => Some(id),
+            Backing::Source(_) => None,
+        }
     }
 
-    pub(crate) fn file(&self) -> &StoreFile {
-        &self.file
+    /// The file, where it is one: of that data can be cloned.
+    pub(crate) fn file(&self) -> Option<&StoreFile> {
+        match &self.backing {
+            Backing::File { file, .. } => Some(file),
+            Backing::Source(_) => None,
+        }
     }
 
     /// Fills `buffer` from `offset`, or as much of it as the archive has.
     pub(crate) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
-        self.file.read_at(buffer, offset).context("read", &self.name)
+        match &self.backing {
+            Backing::File { file, .. } => file.read_at(buffer, offset),
+            Backing::Source(source) => {
+                // It may have more than it said.
+                let most = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let most = most.min(buffer.len());
+                source::fill(&**source, &mut buffer[..most], offset)
+            }
+        }
+        .context("read", &self.name)
     }
 
     /// Fills `buffer` from `offset`, which must lie inside.
@@ -129,44 +171,20 @@ impl Reader {
     }
 }
 
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("name", &self.name)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a pipe, a device or a socket is told.
 const NO_FILE: &str = "it is no regular file, and an archive is read by offsets and appended to";
 
-/// How other files begin that are taken for archives.
-const MAGIC: [(&[u8], &str); 9] = [
-    (b"\x1f\x8b", "gzip"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"\xfd7zXZ\0", "xz"),
-    (b"BZh", "bzip2"),
-    (b"PK\x03\x04", "zip"),
-    (b"\x04\x22\x4d\x18", "lz4"),
-    (b"LZIP", "lzip"),
-    (b"\x1f\x9d", "compress"),
-    (b"age-encryption.org/", "age"),
-];
-
-/// Of a file that begins so, the format, where it is no tar but may hold one.
-pub(crate) fn packed_as(beginning: &[u8]) -> Option<&'static str> {
-    // Where a tar says that it is one.
-    let is_tar = beginning.get(257..262) == Some(b"ustar");
-    let format = MAGIC.iter().find(|(magic, _)| beginning.starts_with(magic));
-    format.filter(|_| !is_tar).map(|(_, format)| *format)
-}
-
-/// What a block at `at` that is no header may be.
-pub(crate) fn describe(at: u64, block: &Block) -> String {
-    if at > 0 || block[257..262] == *b"ustar" {
-        return "neither a member's header nor the end of the archive".to_owned();
-    }
-    match packed_as(block) {
-        Some(format) => format!("this is a {format} file and not a tar: unpack it first"),
-        None => {
-            "this is not a tar: name the right file, or make a new archive with `snapshotter init`".to_owned()
-        }
-    }
-}
-
-fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
+/// Opens the file at `path`, called `name`.
+pub(super) fn open(path: &Path, name: &Shown, access: Access) -> Result<Arc<StoreFile>> {
     let action = match access {
         Access::Read | Access::Foreign => "read",
         Access::Append => "append to",
@@ -202,7 +220,7 @@ fn open(path: &Path, name: &Shown, access: Access) -> Result<Handle> {
         Access::Read | Access::Foreign => Handle::open_for_reading(&real),
         Access::Append | Access::Init => Handle::open_for_update(&real),
     };
-    opened.map_err(|source| {
+    opened.map(|handle| Arc::new(StoreFile::new(handle))).map_err(|source| {
         let hint = match Errno::from_raw(source.raw_os_error().unwrap_or(0)) {
             Errno::EROFS => Some(Hint::MountArchiveWritable),
             Errno::EACCES if is_confined() => Some(Hint::ClosedInNamespace),
@@ -222,7 +240,7 @@ fn kind_of(path: &Path) -> Option<FileKind> {
 fn missing(path: &Path, access: Access, action: &'static str, name: &Shown, source: io::Error) -> Error {
     let hint = match (Errno::from_raw(source.raw_os_error().unwrap_or(0)), access) {
         (_, Access::Foreign) => None,
-        (Errno::ENOENT, _) if path.as_os_str() == "-" => Some(Hint::NoStream),
+        (Errno::ENOENT, Access::Append) if path.as_os_str() == "-" => Some(Hint::NoStream),
         (Errno::ENOENT | Errno::ELOOP, Access::Init) => Some(Hint::RemoveDanglingLink),
         (Errno::ENOENT, _) => Some(Hint::MakeArchive),
         (Errno::ELOOP | Errno::ENOTDIR, _) => Some(Hint::NameArchive),

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
+use crate::archive::beginning::describe;
 use crate::archive::chunk::{Chunk, Chunks};
 use crate::archive::decode::{Blocks, Extensions, Head, decode};
 use crate::archive::encode::PAX_NAME;
-use crate::archive::open::{Reader, describe};
+use crate::archive::open::Reader;
 use crate::archive::pax::{self, Record};
 use crate::archive::ustar::{Block, Parsed, flag, is_header};
 use crate::archive::{BLOCK, BLOCK_LEN, padded};
@@ -173,7 +174,7 @@ impl Walk {
             return Err(self.damaged(at, "an extended header that is followed by no member"));
         }
         if at + BLOCK >= self.reader.len() {
-            return Err(self.damaged(at, "one zero block where the archive should end with two"));
+            return Err(ends(&self.reader, at, "one zero block where the archive should end with two"));
         }
         if self.header_block(start, at + BLOCK)? != &[0; BLOCK_LEN] {
             return Err(self.damaged(at, "a zero block where a header should be"));
@@ -203,8 +204,13 @@ fn check_fits(reader: &Reader, at: u64, offset: u64, length: u64) -> Result<()> 
     if offset.checked_add(length).is_some_and(|end| end <= reader.len()) {
         return Ok(());
     }
-    let is_between = offset == at;
-    Err(reader.damaged(at, if is_between { ENDS_BETWEEN } else { ENDS_INSIDE }))
+    Err(ends(reader, at, if offset == at { ENDS_BETWEEN } else { ENDS_INSIDE }))
+}
+
+/// The error that the archive ends where it must not.
+fn ends(reader: &Reader, at: u64, reason: &str) -> Error {
+    let why = if reader.is_stream() { ": the program that writes the stream may have failed" } else { "" };
+    reader.damaged(at, format!("{reason}{why}"))
 }
 
 /// The part of the archive that was read last.

@@ -294,7 +294,8 @@ mod tests {
             bytes.truncate(end);
             assert!(bytes.len() > 8_000_000);
             assert!(first.get_or_insert_with(|| bytes.clone()) == &bytes, "round {round}");
-            let verify = crate::ListOptions { archive: options.archive, ..crate::ListOptions::default() };
+            let verify =
+                crate::ListOptions { archive: options.archive.into(), ..crate::ListOptions::default() };
             assert!(crate::verify(&verify, &Run::default()).unwrap().problems.is_empty());
         }
         DELAYED.store(false, Ordering::Relaxed);

@@ -84,7 +84,7 @@ impl<'a> Sink<'a> {
         self.hand_over()?;
         let may_clone = stored >= MIN_CLONED
             && self.scheduler.shared.clones.may_clone()
-            && may_share(source.handle(), self.append.reader().file().handle());
+            && may_share(source.handle(), self.append.handle());
         let (cover, clone) = match (may_clone, self.policy) {
             (false, _) => (self.cover(), None),
             (true, ChecksumPolicy::Auto) => (Cover::Header, Some(CloneFallback::CoverData)),

@@ -59,7 +59,7 @@ impl BackupCommand {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
         let config = session.config(Need::Volumes, false)?;
         let options = BackupOptions {
-            archive: session.archive(),
+            archive: session.archive_path(),
             note: self.note,
             checksum: self.checksum.into(),
             discard_tail: self.discard_tail,

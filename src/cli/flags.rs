@@ -18,7 +18,7 @@ pub(crate) struct Flags {
     /// The configuration [default: /config.yml]
     #[arg(long, global = true, value_name = "FILE", env = "SNAPSHOTTER_CONFIG", value_parser = any_path())]
     config: Option<PathBuf>,
-    /// The archive
+    /// The archive; `restore`, `list` and `verify` read standard input for `-`
     #[arg(
         long, global = true, value_name = "FILE", env = "SNAPSHOTTER_ARCHIVE",
         default_value = snapshotter::DEFAULT_ARCHIVE, value_parser = any_path(),

@@ -66,9 +66,17 @@ pub(crate) fn words(hint: &Hint) -> Cow<'static, str> {
             "{uid}:{gid} is not mapped in this user namespace: run with `docker run --userns=host`, or leave \
              owners as they are with --no-owner"
         ),
+        Hint::UnpackOnTheWay { unpack } => on_the_way(unpack.as_deref()),
         Hint::PipeTar { unpack } => pipe(unpack.as_deref().unwrap_or("cat")),
         other => format!("{other:?}"),
     })
+}
+
+fn on_the_way(unpack: Option<&str>) -> String {
+    match unpack {
+        Some(unpack) => format!("unpack it on the way: `… | {unpack} | snapshotter … --archive -`"),
+        None => "give the plain tar that it holds".to_owned(),
+    }
 }
 
 fn pipe(unpack: &str) -> String {
@@ -128,6 +136,10 @@ fn of_archive(hint: &Hint) -> Option<&'static str> {
         Hint::NameFileInIt => "name a file, such as `backup.tar` in it",
         Hint::NoStream => {
             "an archive is a file and no stream: name it with --archive, or `./-` if that is its name"
+        }
+        Hint::PipeArchive => {
+            "name the archive's file with --archive, or give it as a stream: `… | snapshotter … --archive -` \
+             (with `docker run -i`)"
         }
         Hint::RemoveDanglingLink => "it is a symbolic link that leads nowhere: remove it",
         Hint::NameArchive => "name an archive with --archive",

@@ -28,7 +28,7 @@ pub(crate) struct InitCommand {
 
 impl InitCommand {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
-        let path = self.path.unwrap_or_else(|| session.archive());
+        let path = self.path.unwrap_or_else(|| session.archive_path());
         if self.force {
             snapshotter::init_archive_over(&path)?;
         } else {

@@ -7,7 +7,7 @@ use snapshotter::config::{Config, Exclude, Named, Need, Overrides};
 use snapshotter::name::Shown;
 use snapshotter::observer::{Cancel, Run};
 use snapshotter::report::{Event, Problem};
-use snapshotter::{DEFAULT_CONFIG, ListOptions, Result, SnapshotFilter};
+use snapshotter::{Archive, DEFAULT_CONFIG, ListOptions, Result, SnapshotFilter};
 
 use crate::cli::flags::{Flags, VolumeFlags};
 use crate::cli::problems;
@@ -37,9 +37,15 @@ impl Session {
         self.flags.quiet
     }
 
-    /// Where the archive is.
-    pub(crate) fn archive(&self) -> PathBuf {
+    /// Where the archive is that is appended to.
+    pub(crate) fn archive_path(&self) -> PathBuf {
         self.flags.archive().to_owned()
+    }
+
+    /// The archive that is read; `-` is standard input.
+    pub(crate) fn archive(&self) -> Archive {
+        let path = self.flags.archive();
+        if path.as_os_str() == "-" { Archive::stdin() } else { path.into() }
     }
 
     /// How long to wait for other runs.

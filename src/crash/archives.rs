@@ -131,11 +131,8 @@ impl Checker {
             return Err(format!("after the next backup: {found:?}"));
         }
         let into = self.place.join("into");
-        let options = RestoreOptions {
-            archive: archive.to_owned(),
-            into: Some(into.clone()),
-            ..RestoreOptions::default()
-        };
+        let options =
+            RestoreOptions { archive: archive.into(), into: Some(into.clone()), ..RestoreOptions::default() };
         restore(&self.config, &options, &run).map_err(|error| format!("the next restore: {error}"))?;
         let restored = into.join(self.volume.strip_prefix("/").unwrap());
         let differences = self.picture.differences(&Picture::of(restored));
@@ -146,7 +143,7 @@ impl Checker {
 
 /// What this program finds in an archive, if nothing is wrong with it.
 fn content(archive: &Path) -> Result<Content, String> {
-    let options = ListOptions { archive: archive.to_owned(), ..ListOptions::default() };
+    let options = ListOptions { archive: archive.into(), ..ListOptions::default() };
     let listing = list(&options, &Run::default()).map_err(|error| format!("list: {error}"))?;
     let verified = verify(&options, &Run::default()).map_err(|error| format!("verify: {error}"))?;
     let problems: Vec<_> = listing.problems.iter().chain(&verified.problems).collect();

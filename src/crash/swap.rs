@@ -116,7 +116,7 @@ impl Recording {
         let targets: Vec<_> =
             volumes.iter().map(|path| if into.is_some() { below(path) } else { path.clone() }).collect();
         let options = RestoreOptions {
-            archive,
+            archive: archive.into(),
             in_place: matches!(case, Case::InPlace | Case::ClonedInPlace),
             into,
             paths: only.into_iter().map(Into::into).collect(),

@@ -104,7 +104,7 @@ impl<'a> Checker<'a> {
             return Ok(());
         }
         let archive = self.of.place.join("copy.tar");
-        fs::copy(&self.of.options.archive, &archive).unwrap();
+        fs::copy(self.of.options.archive.path(), &archive).unwrap();
         match backup(&self.of.config, &backup_to(&archive), &Run::default()) {
             Ok(_) => {}
             Err(error) if error.to_string().contains("interrupted") && !only_new => {
@@ -114,7 +114,8 @@ impl<'a> Checker<'a> {
             Err(error) => return Err(format!("the next backup: {error}")),
         }
         let into = self.of.place.join("into");
-        let options = RestoreOptions { archive, into: Some(into.clone()), ..RestoreOptions::default() };
+        let options =
+            RestoreOptions { archive: archive.into(), into: Some(into.clone()), ..RestoreOptions::default() };
         restore(&self.of.config, &options, &Run::default())
             .map_err(|why| format!("what was stored: {why}"))?;
         let stored = |target: &PathBuf| into.join(target.strip_prefix("/").unwrap());

@@ -67,6 +67,13 @@ pub enum Hint {
     ArchiveIsNoFile,
     /// `-` stands for a stream elsewhere, and an archive is none.
     NoStream,
+    /// Standard input is a terminal.
+    PipeArchive,
+    /// What comes as a stream is packed, and `unpack` would unpack it.
+    UnpackOnTheWay {
+        /// The command.
+        unpack: Option<String>,
+    },
     /// What is to become an archive is a directory.
     NameFileInIt,
     /// What is to become an archive is something else, and is not to be removed for it.

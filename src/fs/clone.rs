@@ -38,6 +38,11 @@ impl DevicePair {
         !self.ended.load(Ordering::Relaxed)
     }
 
+    /// Nothing can.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
     /// Like [`clone_range`]. Returns whether it was done; if not, the range of `to` may hold anything and is
     /// to be written.
     pub(crate) fn clone_range(
@@ -57,7 +62,7 @@ impl DevicePair {
             Err(error) => {
                 // Any other reason, as EINVAL for a Btrfs file without copy-on-write, is that file's alone.
                 if has_errno(&error, &NEVER) {
-                    self.ended.store(true, Ordering::Relaxed);
+                    self.end();
                 }
                 false
             }

@@ -24,10 +24,6 @@ impl StoreFile {
         &self.handle
     }
 
-    pub(crate) fn into_handle(self) -> Handle {
-        self.handle
-    }
-
     pub(crate) fn stat(&self) -> io::Result<Stat> {
         self.handle.stat()
     }

@@ -3,10 +3,10 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::fs::{Handle, StoreFile};
 
@@ -20,6 +20,23 @@ const BEGINNING: usize = 512;
 pub(crate) fn stdin() -> Option<impl AsFd> {
     let stdin = io::stdin();
     (!stdin.is_terminal()).then_some(stdin)
+}
+
+/// Standard input, where it is a regular file that is still to be read from its beginning. It is opened once
+/// more, since a lock of the one that is open would be that of whoever opened it, too.
+pub(crate) fn stdin_file() -> Option<Handle> {
+    let stdin = io::stdin();
+    let stat = rustix::fs::fstat(&stdin).ok()?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if !is_file || rustix::fs::tell(&stdin).ok()? != 0 {
+        return None;
+    }
+    Handle::open_linked(Path::new("/proc/self/fd/0")).ok()
+}
+
+/// Where temporary files are made: what `TMPDIR` says, or `/tmp`.
+pub(crate) fn temporary_directory() -> PathBuf {
+    std::env::temp_dir()
 }
 
 /// A file without a name on the filesystem of `directory`, open for reading and writing.

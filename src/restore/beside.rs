@@ -10,7 +10,7 @@ use crate::name::Shown;
 use crate::observer::Run;
 use crate::restore::content::Room;
 use crate::restore::job::Job;
-use crate::restore::overwrite::{Source, write};
+use crate::restore::overwrite::{FileSource, write};
 use crate::restore::target::FileTarget;
 use crate::staging;
 use crate::time::Time;
@@ -41,7 +41,7 @@ enum State {
 
 impl FileTarget {
     /// Writes the file beside its place.
-    pub(super) fn prepare_beside(&self, source: &Source, job: &Job) -> Result<Beside> {
+    pub(super) fn prepare_beside(&self, source: &FileSource, job: &Job) -> Result<Beside> {
         let parent = self.parent.duplicate().context("open", &self.path)?;
         let mtime = parent.stat().context("look at", &self.path)?.mtime;
         let (temporary, file) = self.create()?;

@@ -1,20 +1,23 @@
 //! What is restored: which snapshot, sound or what is left of a damaged one, and what of it.
 
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::archive::open::{Access, Reader};
+use crate::archive::source::STDIN;
+use crate::archive::stdin;
 use crate::config::{Config, Volume};
 use crate::error::{Error, Hint, Result};
 use crate::fs::handle::path as path_of;
+use crate::fs::stream;
 use crate::name::Shown;
 use crate::observer::Run;
 use crate::report::{LeftOut, Skipped};
 use crate::restore::options::{RestoreOptions, TarSource};
 use crate::restore::sift::{self, Sifted};
-use crate::restore::stream;
 use crate::restore::survey::Survey;
-use crate::restore::tar::{self, Scanned};
+use crate::restore::tar::{self, Scanned, check_beginning};
 use crate::restore::target::holds_something;
 use crate::restore::wanted::{Wanted, want, without_read_only};
 use crate::snapshot::catalog::{self, Catalog};
@@ -54,7 +57,12 @@ impl Choice {
 
     fn sound(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Self> {
         let kinds = if options.into.is_none() { Some(config.check_volumes()?) } else { None };
-        let (reader, catalog) = catalog::open(&options.archive, options.lock_timeout, run)?;
+        let (reader, catalog) = catalog::open(
+            &options.archive,
+            &spool(kinds.as_deref(), config, options),
+            options.lock_timeout,
+            run,
+        )?;
         require_sound(&reader, &catalog, options)?;
         let snapshot = choose(&reader, &catalog, config, options)?.clone();
         let doubt = doubt(catalog.snapshots.iter(), &snapshot, options);
@@ -65,8 +73,9 @@ impl Choice {
     }
 
     fn salvaged(config: &Config, options: &RestoreOptions, run: &Run) -> Result<Self> {
-        let (reader, _, mut salvage) = salvage::open(&options.archive, options.lock_timeout, run)?;
-        let reader = reader.with_any_padding()?;
+        let (reader, _, mut salvage) =
+            salvage::open(&options.archive, &spool(None, config, options), options.lock_timeout, run)?;
+        let reader = reader.with_any_padding();
         let mut remnant = choose_remnant(&reader, &mut salvage, config, options)?;
         let others = salvage.remnants.iter().filter(|other| !other.doubtful);
         let doubt = doubt(others.map(|other| &other.snapshot), &remnant.snapshot, options);
@@ -107,9 +116,12 @@ impl Choice {
         if options.into.is_some() {
             refuse_taken(&wanted, "there is something, and a tar replaces all that is in its place")?;
         }
-        let reader = match &source.file {
-            Some(file) => Reader::open(file, Access::Foreign)?,
-            None => stream::spool(path_of(&wanted[0].target), run)?,
+        let reader = if let Some(file) = &source.file {
+            Reader::open(file, Access::Foreign)?
+        } else {
+            let spool = [path_of(&wanted[0].target).to_owned()];
+            let look = |beginning: &[u8]| check_beginning(beginning, &Shown::from(STDIN));
+            Reader::of_stream(stdin::taken(&spool, Hint::PipeTar { unpack: None }, look, run)?)?
         };
         let scanned = tar::scan(&reader, &source.strip, &path, run);
         let Scanned { snapshot, later, has_root, remarks } = scanned.map_err(with_tar_hint)?;
@@ -123,6 +135,16 @@ impl Choice {
         let (read_only, remarks) = (Vec::new(), Vec::new());
         Choice { reader, snapshot, wanted, survey, read_only, doubt: None, skipped: None, remarks }
     }
+}
+
+/// Where an archive that is a stream is kept: on the filesystem that is restored to, if a directory of that can
+/// have it. `kinds` has what the volumes are.
+fn spool(kinds: Option<&[VolumeType]>, config: &Config, options: &RestoreOptions) -> Vec<PathBuf> {
+    let kinds = kinds.unwrap_or_default();
+    let is_directory = |(_, kind): &(&Volume, &VolumeType)| **kind == VolumeType::Dir;
+    let volumes = config.volumes.iter().zip(kinds).filter(is_directory);
+    let volumes = volumes.map(|(volume, _)| PathBuf::from(volume.path()));
+    options.into.clone().into_iter().chain(volumes).chain([stream::temporary_directory()]).collect()
 }
 
 /// The path of the one volume that a tar goes to, and where that is.

@@ -117,11 +117,13 @@ fn clone(file: &StoreFile, offset: u64, length: u64, room: Room, reader: &Reader
     let (from, whole) = (content.offset(), length - length % CLONE_BLOCK);
     match room {
         Room::Empty(Some(Means { pair, .. }))
-            if is_worth_cloning(from, length, pair)
-                && offset.is_multiple_of(CLONE_BLOCK)
-                && pair.clone_range(reader.file().handle(), from, whole, file.handle(), offset) =>
+            if is_worth_cloning(from, length, pair) && offset.is_multiple_of(CLONE_BLOCK) =>
         {
-            whole
+            let Some(archive) = reader.file() else {
+                pair.end();
+                return 0;
+            };
+            if pair.clone_range(archive.handle(), from, whole, file.handle(), offset) { whole } else { 0 }
         }
         _ => 0,
     }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::restore::beside::Beside;
 use crate::restore::job::Job;
-use crate::restore::overwrite::{Former, Source};
+use crate::restore::overwrite::{FileSource, Former};
 use crate::restore::target::FileTarget;
 
 /// File volumes that can be written, and put back.
@@ -19,7 +19,7 @@ enum Prepared {
 impl Files {
     /// Opens each file that is to be overwritten and reserves its space, and writes those that are made anew
     /// beside their places. When that fails for one, those before are put back.
-    pub(super) fn prepare(job: &Job, files: &[FileTarget], sources: &[Source]) -> Result<Self> {
+    pub(super) fn prepare(job: &Job, files: &[FileTarget], sources: &[FileSource]) -> Result<Self> {
         let mut prepared = Files::default();
         for (file, source) in files.iter().zip(sources) {
             let one = if file.former.is_some() {
@@ -36,7 +36,7 @@ impl Files {
     }
 
     /// Gives every file its new content. After an error they are to be put back.
-    pub(super) fn write(&mut self, job: &Job, sources: &[Source]) -> Result<()> {
+    pub(super) fn write(&mut self, job: &Job, sources: &[FileSource]) -> Result<()> {
         for (prepared, source) in self.0.iter_mut().zip(sources) {
             match prepared {
                 Prepared::Over(former) => former.overwrite(source, job)?,

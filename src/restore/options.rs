@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::archive::source::Archive;
 use crate::error::{Error, Result};
 use crate::name::Shown;
 use crate::restore::owners::{OwnerMapping, OwnerRules};
@@ -18,7 +19,7 @@ pub struct RestoreOptions {
     /// names itself, where there must be nothing yet.
     pub from_tar: Option<TarSource>,
     /// The archive.
-    pub archive: PathBuf,
+    pub archive: Archive,
     /// The ID of the snapshot, or its first digits; else the newest under the prefix.
     pub snapshot: Option<String>,
     /// Restore below this directory: volume `/a/b` goes to `DIR/a/b`.
@@ -51,7 +52,7 @@ impl Default for RestoreOptions {
     fn default() -> Self {
         RestoreOptions {
             from_tar: None,
-            archive: PathBuf::from(crate::defaults::DEFAULT_ARCHIVE),
+            archive: Archive::default(),
             snapshot: None,
             into: None,
             paths: Vec::new(),

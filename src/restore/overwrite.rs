@@ -20,12 +20,12 @@ const KEPT: u64 = 64 << 20;
 
 /// A member that was checked and is to be written.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct FileSource {
     pub(super) member: Box<Member>,
     pub(super) header: Vec<u8>,
 }
 
-impl Source {
+impl FileSource {
     fn data(&self) -> MemberData<'_> {
         MemberData::within(&self.header, 0, &self.member.entry.name, self.member.stored)
     }
@@ -47,7 +47,7 @@ pub(super) struct Former {
 impl FileTarget {
     /// Opens the file that is to be overwritten and reserves the space that it will need. Nothing in it
     /// changes.
-    pub(super) fn prepare(&self, source: &Source) -> Result<Former> {
+    pub(super) fn prepare(&self, source: &FileSource) -> Result<Former> {
         let opened = self.parent.own_file_for_update(&self.name);
         let file = StoreFile::new(opened.map_err(|source| self.refused(source))?);
         let stat = file.stat().context("look at", &self.path)?;
@@ -82,7 +82,7 @@ impl FileTarget {
 
 impl Former {
     /// Overwrites the file.
-    pub(super) fn overwrite(&mut self, source: &Source, job: &Job) -> Result<()> {
+    pub(super) fn overwrite(&mut self, source: &FileSource, job: &Job) -> Result<()> {
         self.touched = true;
         // From here on a signal waits.
         let run = Run { cancel: crate::observer::Cancel::default(), ..job.run.clone() };
@@ -118,7 +118,7 @@ impl Former {
 pub(super) fn write(
     file: &StoreFile,
     room: Room,
-    source: &Source,
+    source: &FileSource,
     path: &[u8],
     job: &Job,
     run: &Run,

@@ -13,7 +13,7 @@ use crate::restore::job::Job;
 use crate::restore::metadata::Metadata;
 use crate::restore::only::is_asked_for;
 use crate::restore::outline::Outline;
-use crate::restore::overwrite::Source;
+use crate::restore::overwrite::FileSource;
 use crate::restore::rules::check_kind;
 use crate::restore::survey::{FoundMember, walk_on};
 use crate::restore::target::FileTarget;
@@ -28,7 +28,7 @@ pub(super) enum Destination {
     /// They are read and checked, as a whole too.
     Outline(Box<Outline>),
     /// A file volume's one member is read and checked, and kept to be written later.
-    File(Option<Source>),
+    File(Option<FileSource>),
 }
 
 /// Reads and checks every member, and hands it to its volume's destination: `dirs` has those of the volumes
@@ -38,7 +38,7 @@ pub(super) fn run(
     job: &Job,
     dirs: impl IntoIterator<Item = (usize, Destination)>,
     files: &[FileTarget],
-) -> Result<Vec<Source>> {
+) -> Result<Vec<FileSource>> {
     let mut destinations: Vec<Destination> = job.wanted.iter().map(|_| Destination::File(None)).collect();
     for (wanted, destination) in dirs {
         destinations[wanted] = destination;
@@ -52,7 +52,7 @@ pub(super) fn run(
         Destination::Extract(_) | Destination::Outline(_) => None,
         Destination::File(source) => source,
     });
-    let mut sources: Vec<Option<Source>> = sources.collect();
+    let mut sources: Vec<Option<FileSource>> = sources.collect();
     Ok(files.iter().filter_map(|file| sources[file.wanted].take()).collect())
 }
 
@@ -80,7 +80,7 @@ fn hand_out(job: &Job, destinations: &mut [Destination], crew: &mut Crew) -> Res
                     return Err(content.damaged("a volume that is a file has another member"));
                 }
                 let (header, member) = (member.header.to_vec(), Box::new(member.to_member()));
-                *source = Some(Source { member, header });
+                *source = Some(FileSource { member, header });
             }
         }
         crew.file(&volumes[found.wanted], None, path, member, Metadata::default())

@@ -14,9 +14,13 @@ const SPARE: usize = 8;
 pub(super) struct Spare(RefCell<Vec<Handle>>);
 
 impl Spare {
-    /// What is open does not matter: the archive is.
+    /// What is open does not matter: the archive is, where it is a file.
     pub(super) fn of(reader: &Reader) -> Result<Self> {
-        let all = (0..SPARE).map(|_| reader.file().handle().duplicate());
+        let open = || match reader.file() {
+            Some(file) => file.handle().duplicate(),
+            None => Handle::open_path("/".as_ref()),
+        };
+        let all = (0..SPARE).map(|_| open());
         Ok(Spare(RefCell::new(all.collect::<std::io::Result<_>>().context("open", reader.name())?)))
     }
 

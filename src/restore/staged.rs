@@ -9,7 +9,7 @@ use crate::restore::extract::Extractor;
 use crate::restore::files::Files;
 use crate::restore::job::Job;
 use crate::restore::metadata::Metadata;
-use crate::restore::overwrite::Source;
+use crate::restore::overwrite::FileSource;
 use crate::restore::pass::{self, Destination};
 use crate::restore::pins::Pins;
 use crate::restore::plan::Plan;
@@ -64,7 +64,7 @@ fn extract(
     dirs: &[DirTarget],
     files: &[FileTarget],
     stages: &mut Vec<Stage>,
-) -> Result<Vec<Source>> {
+) -> Result<Vec<FileSource>> {
     let mut destinations = Vec::new();
     for dir in dirs {
         let stage = dir.make_stage(&job.survey.volumes[dir.wanted].staging_names, &job.spare)?;
@@ -94,7 +94,7 @@ fn swap(
     stages: &[Stage],
     plans: &[Plan],
     files: &[FileTarget],
-    sources: &[Source],
+    sources: &[FileSource],
 ) -> Result<Files> {
     let mut files = Files::prepare(job, files, sources)?;
     let mut marked = 0;

@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::archive::beginning::{packed_as, unpacker};
 use crate::archive::decode::Head;
 use crate::archive::end::{Tail, tail};
 use crate::archive::entry::Kind;
-use crate::archive::open::{Reader, packed_as};
+use crate::archive::open::Reader;
 use crate::archive::ustar::flag;
 use crate::archive::walk::{Step, Walk};
 use crate::archive::{BLOCK_LEN, END_LEN};
@@ -124,16 +125,7 @@ pub(super) fn check_beginning(beginning: &[u8], name: &Shown) -> Result<()> {
     let Some(format) = packed_as(beginning) else { return Ok(()) };
     let reason = format!("it is a {format} file, which this program does not unpack");
     let error = Error::Archive { action: "restore", archive: name.clone(), reason };
-    let unpack = match format {
-        "gzip" | "compress" => Some("zcat"),
-        "zstd" => Some("zstdcat"),
-        "xz" => Some("xzcat"),
-        "bzip2" => Some("bzcat"),
-        "lz4" => Some("lz4cat"),
-        "lzip" => Some("lzip -dc"),
-        _ => None,
-    };
-    Err(error.with_hint(Hint::PipeTar { unpack: unpack.map(str::to_owned) }))
+    Err(error.with_hint(Hint::PipeTar { unpack: unpacker(format).map(str::to_owned) }))
 }
 
 impl TarScan<'_> {

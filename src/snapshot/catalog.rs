@@ -1,16 +1,18 @@
 //! What an archive holds, from one walk over its headers.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::archive::beginning::describe;
 use crate::archive::checksum::{Checksum, Cover};
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
 use crate::archive::end::{Tail, tail};
-use crate::archive::open::{Reader, describe};
+use crate::archive::open::Reader;
+use crate::archive::source::Archive;
 use crate::archive::ustar::{Block, is_header};
 use crate::archive::walk::{Step, Walk};
 use crate::archive::{BLOCK_LEN, END_LEN};
@@ -46,9 +48,15 @@ pub(crate) struct Catalog {
     pub(crate) globals: bool,
 }
 
-/// Opens the archive at `path` for reading, and waits for an append that is under way.
-pub(crate) fn open(path: &Path, lock_timeout: Duration, run: &Run) -> Result<(Arc<Reader>, Catalog)> {
-    let (reader, catalog) = Reader::open_settled(path, lock_timeout, run, read)?;
+/// Opens `archive` for reading, and waits for an append that is under way. For `spool` see
+/// [`Reader::open_settled`].
+pub(crate) fn open(
+    archive: &Archive,
+    spool: &[PathBuf],
+    lock_timeout: Duration,
+    run: &Run,
+) -> Result<(Arc<Reader>, Catalog)> {
+    let (reader, catalog) = Reader::open_settled(archive, spool, lock_timeout, run, read)?;
     Ok((reader, catalog?))
 }
 
@@ -95,6 +103,10 @@ fn check_is_archive(reader: &Reader) -> Result<()> {
     reader.read(&mut first, 0)?;
     let is_like_tar = first[257..262] == *b"ustar" || first.starts_with(BEGIN);
     let reason = match reader.len() {
+        length if length < END_LEN && reader.is_stream() => format!(
+            "it ends after {length} bytes, and an archive has at least 1024: the program that should write it has \
+             failed, or writes it elsewhere"
+        ),
         0 => "it is empty, and an archive ends in 1024 zero bytes: make it one with `snapshotter init`"
             .to_owned(),
         _ if first != [0; BLOCK_LEN] && !is_header(&first) && !is_like_tar => describe(0, &first),

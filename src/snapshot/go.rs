@@ -194,7 +194,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let archive = folder.path().join("a.tar");
         std::fs::write(&archive, [&huge[..], &huge, &close, &END].concat()).unwrap();
-        let options = crate::ListOptions { archive, ..crate::ListOptions::default() };
+        let options = crate::ListOptions { archive: archive.into(), ..crate::ListOptions::default() };
         let listing = crate::list(&options, &Run::default()).unwrap();
         assert_eq!((listing.snapshots[0].size, listing.snapshots[0].entries), (u64::MAX, 2));
     }

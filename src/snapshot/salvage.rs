@@ -18,11 +18,12 @@ mod rests;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::archive::open::Reader;
+use crate::archive::source::Archive;
 use crate::error::{Error, Result};
 use crate::observer::Run;
 use crate::snapshot::catalog::{self, Catalog, problem_of};
@@ -40,14 +41,15 @@ pub(crate) struct Salvage {
     pub(crate) gaps: Gaps,
 }
 
-/// Opens the archive at `path` as [`catalog::open`] does, and where that meets damage, looks for what is
+/// Opens `archive` as [`catalog::open`] does, and where that meets damage, looks for what is
 /// left.
 pub(crate) fn open(
-    path: &Path,
+    archive: &Archive,
+    spool: &[PathBuf],
     lock_timeout: Duration,
     run: &Run,
 ) -> Result<(Arc<Reader>, Catalog, Salvage)> {
-    let (reader, catalog) = Reader::open_settled(path, lock_timeout, run, catalog::read)?;
+    let (reader, catalog) = Reader::open_settled(archive, spool, lock_timeout, run, catalog::read)?;
     let catalog = match catalog {
         Ok(catalog) if catalog.problems.is_empty() => {
             let remnants = catalog.snapshots.iter().map(Remnant::of_whole).collect();

@@ -39,3 +39,4 @@ mod ownership;
 mod removals;
 mod round_trip;
 mod selection;
+mod streams;

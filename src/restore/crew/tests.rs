@@ -87,7 +87,7 @@ impl Stored {
 
     fn restore(&self, observer: &dyn Observer) -> crate::Result<()> {
         let (archive, into) = (self.folder.path().join("a.tar"), Some(self.folder.path().join("into")));
-        let options = RestoreOptions { archive, into, ..RestoreOptions::default() };
+        let options = RestoreOptions { archive: archive.into(), into, ..RestoreOptions::default() };
         restore(&self.config, &options, &Run::new(observer)).map(drop)
     }
 
@@ -126,7 +126,7 @@ proptest! {
     ) {
         let stored = Stored::new(&tree);
         let archive = stored.folder.path().join("a.tar");
-        let options = crate::ListOptions { archive: archive.clone(), ..crate::ListOptions::default() };
+        let options = crate::ListOptions { archive: archive.as_path().into(), ..crate::ListOptions::default() };
         let id = crate::list(&options, &Run::default()).unwrap().snapshots[0].id.clone();
         let mut files = Vec::new();
         crate::members(&options, &id, &Run::default(), &mut |member| {

@@ -178,7 +178,7 @@ impl<'a> Chart<'a> {
             _ => at,
         };
         let Hit { at: next, names } = search.after(from, &self.begin)?;
-        if reason == ENDS_INSIDE && next.is_some() && self.cut.is_none() {
+        if reason.starts_with(ENDS_INSIDE) && next.is_some() && self.cut.is_none() {
             self.cut = Some(from);
         }
         self.loose.extend(self.footing.loose().map(|found| found..from));

@@ -110,7 +110,7 @@ impl World<'_> {
             Config::from_parts(&newest.prefix, none, Exclude::default(), Need::VolumesOrAll).unwrap();
         let into = self.s.path("damaged");
         let options = RestoreOptions {
-            archive: self.s.archive(),
+            archive: self.s.archive().into(),
             into: Some(into.clone()),
             ..RestoreOptions::default()
         };

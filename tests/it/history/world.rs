@@ -178,7 +178,7 @@ impl<'s> World<'s> {
     }
 
     pub(super) fn list_options(&self) -> ListOptions {
-        ListOptions { archive: self.s.archive(), ..ListOptions::default() }
+        ListOptions { archive: self.s.archive().into(), ..ListOptions::default() }
     }
 
     pub(super) fn list(&self) -> Listing {
@@ -292,7 +292,7 @@ impl<'s> World<'s> {
     pub(super) fn restore_options(&self, taken: &Taken) -> RestoreOptions {
         RestoreOptions {
             allow_empty: true,
-            archive: self.s.archive(),
+            archive: self.s.archive().into(),
             snapshot: Some(taken.id.clone()),
             ..RestoreOptions::default()
         }
@@ -345,8 +345,11 @@ impl<'s> World<'s> {
 
     /// Restores as it is configured, or is refused. Returns what must have been restored.
     fn restore_newest(&self) -> Vec<&(PathBuf, Picture)> {
-        let options =
-            RestoreOptions { archive: self.s.archive(), allow_empty: true, ..RestoreOptions::default() };
+        let options = RestoreOptions {
+            archive: self.s.archive().into(),
+            allow_empty: true,
+            ..RestoreOptions::default()
+        };
         let result = restore(&self.config, &options, &strict());
         let sound = self.list().problems.is_empty();
         let newest = self.newest(&self.config.prefix).filter(|_| sound);
