@@ -4,9 +4,10 @@
 mod client;
 pub mod container;
 mod containers;
+pub mod creation;
 mod engine;
 pub mod events;
-mod image;
+pub mod image;
 mod nullable;
 mod query;
 pub mod version;

@@ -4,6 +4,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use snapshotter::report::RunError;
+
 use crate::obstacle::Obstacle;
 
 /// A result of this crate.
@@ -164,6 +166,94 @@ pub enum Error {
         /// Why the first of them does not.
         source: Box<Error>,
     },
+    /// This program carries no core for the engine's processor.
+    #[error("cannot make a helper: the engine runs on {architecture}, and this program {}", match &carried[..] {
+        [] => "was built without the core".to_owned(),
+        carried => format!("carries the core for {} alone", carried.join(" and ")),
+    })]
+    NoCore {
+        /// The engine's processor.
+        architecture: String,
+        /// Those that it has the core for.
+        carried: Vec<String>,
+    },
+    /// The core's program cannot be used.
+    #[error("cannot use {} for helpers: {problem}", path.display())]
+    Core {
+        /// The program.
+        path: PathBuf,
+        /// What is the matter with it.
+        problem: String,
+    },
+    /// The image that helpers are to be made from is not in the engine.
+    #[error("cannot make a helper: the engine has no image {image}")]
+    NoImage {
+        /// Its name.
+        image: String,
+    },
+    /// A volume is not there, or another has taken its place.
+    #[error("cannot use the volume {volume}: {}", if *replaced {
+        "it was removed meanwhile, and made anew"
+    } else {
+        "the engine has none of that name"
+    })]
+    NoVolume {
+        /// Its name.
+        volume: String,
+        /// Whether it was there a moment ago.
+        replaced: bool,
+    },
+    /// What a helper is to read cannot be read here.
+    #[error("cannot read what the helper is to get")]
+    Input {
+        /// Why.
+        source: io::Error,
+    },
+    /// What a helper writes cannot be written here.
+    #[error("cannot write what the helper sends")]
+    Output {
+        /// Why.
+        source: io::Error,
+    },
+    /// The connection to a helper ended before the helper did, or before all had come.
+    #[error("the connection to the helper was cut off, by the engine or by a proxy in front of it")]
+    Cut,
+    /// A helper was asked to stop.
+    #[error("stopped")]
+    Stopped {
+        /// How it then ended.
+        source: Box<Error>,
+    },
+    /// The core failed, and says why.
+    #[error("{}", error.message)]
+    Helper {
+        /// Its exit code.
+        exit_code: i64,
+        /// What it says; paths are named by volume.
+        error: Box<RunError>,
+    },
+    /// The kernel killed a helper for want of memory.
+    #[error("the helper was killed: the engine's machine has no memory left")]
+    OutOfMemory,
+    /// A helper ended without a word of the core's.
+    #[error("the helper ended with exit code {exit_code}{}", match said {
+        Some(said) => format!(": {said}"),
+        None => " and without a word".to_owned(),
+    })]
+    Died {
+        /// Its exit code; 137 where it was killed.
+        exit_code: i64,
+        /// The last line that it wrote.
+        said: Option<String>,
+    },
+    /// A helper of a dead run may still work on its volumes.
+    #[error("cannot stop the helper {helper}, which a run that was killed has left")]
+    StaysHelper {
+        /// The container's name.
+        helper: String,
+        /// Why.
+        source: Box<Error>,
+    },
 }
 
 impl Error {
@@ -199,7 +289,26 @@ impl Error {
             }
             Error::StillStopping { .. } => "`docker snapshot recover` starts it when it has ended",
             Error::StaysStopped { .. } => "mend that, and `docker snapshot recover` starts them",
-            Error::Answer { .. } | Error::Refused { .. } | Error::Gone { .. } => return None,
+            Error::NoCore { .. } => {
+                "name an image of snapshotter that the engine has with --helper-image, or its static program \
+                 with DOCKER_SNAPSHOT_CORE"
+            }
+            Error::Core { .. } => "build one with scripts/build-musl.sh, or use the one of a release",
+            Error::NoImage { .. } => "load or pull it with `docker`, or name another with --helper-image",
+            Error::NoVolume { replaced: false, .. } => "see `docker volume ls` for those that are there",
+            Error::NoVolume { replaced: true, .. } => "see who removes it, and try again",
+            Error::Cut => "see whether the engine still runs and what a proxy allows, and try again",
+            Error::Stopped { source } => return source.advice(),
+            Error::Helper { error, .. } => return error.advice.clone(),
+            Error::OutOfMemory => "make memory free there, and try again",
+            Error::Died { exit_code: 137, .. } => "it was killed: see by whom, and try again",
+            Error::StaysHelper { .. } => "stop it by hand: `docker kill` it, or start the engine anew",
+            Error::Answer { .. }
+            | Error::Input { .. }
+            | Error::Output { .. }
+            | Error::Died { .. }
+            | Error::Refused { .. }
+            | Error::Gone { .. } => return None,
         };
         Some(advice.to_owned())
     }

@@ -5,9 +5,11 @@
 mod files;
 mod held;
 mod lock;
+mod owner;
 mod record;
 mod state;
 
 pub use held::Lease;
+pub(crate) use owner::{Fate, Owner};
 pub use record::{EngineName, Entry, Manner, Record};
 pub use state::{State, Taken};

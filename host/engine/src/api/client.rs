@@ -6,11 +6,12 @@ use std::io::{self, ErrorKind};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Collected, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
-use hyper::{Method, Request, Response};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE, USER_AGENT};
+use hyper::upgrade::Upgraded;
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,7 +37,8 @@ pub(crate) struct Call {
     action: String,
     method: Method,
     path: String,
-    body: Vec<u8>,
+    body: Bytes,
+    kind: &'static str,
     limit: Option<Duration>,
 }
 
@@ -47,7 +49,8 @@ impl Call {
             action: action.into(),
             method: Method::GET,
             path: path.into(),
-            body: Vec::new(),
+            body: Bytes::new(),
+            kind: "application/json",
             limit: Some(LOOKUP),
         }
     }
@@ -57,11 +60,21 @@ impl Call {
         Call { method: Method::POST, ..Call::get(action, path) }
     }
 
+    /// An order to remove something.
+    pub(crate) fn delete(action: impl Into<String>, path: impl Into<String>) -> Self {
+        Call { method: Method::DELETE, ..Call::get(action, path) }
+    }
+
     /// With `body` as JSON.
     pub(crate) fn with(mut self, body: &impl Serialize) -> Result<Self> {
-        self.body = serde_json::to_vec(body)
-            .map_err(|source| Error::Answer { action: self.action.clone(), source })?;
+        let text = serde_json::to_vec(body);
+        self.body = text.map_err(|source| Error::Answer { action: self.action.clone(), source })?.into();
         Ok(self)
+    }
+
+    /// With `tar` as it is.
+    pub(crate) fn with_tar(self, tar: Vec<u8>) -> Self {
+        Call { body: tar.into(), kind: "application/x-tar", ..self }
     }
 
     /// The answer must begin and end within `limit`.
@@ -73,15 +86,18 @@ impl Call {
         Error::Broken { action: self.action.clone(), source }
     }
 
-    fn request(&self, prefix: &str, host: &str) -> Result<Request<Full<Bytes>>> {
-        let request = Request::builder()
+    fn request(&self, prefix: &str, host: &str, upgrades: bool) -> Result<Request<Full<Bytes>>> {
+        let mut request = Request::builder()
             .method(self.method.clone())
             .uri(format!("{prefix}{}", self.path))
             .header(HOST, host)
             .header(USER_AGENT, concat!("docker-snapshot/", env!("CARGO_PKG_VERSION")))
-            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, self.kind)
             .header(CONTENT_LENGTH, self.body.len());
-        request.body(Full::from(self.body.clone())).map_err(|error| self.broken(io::Error::other(error)))
+        if upgrades {
+            request = request.header(CONNECTION, "Upgrade").header(UPGRADE, "tcp");
+        }
+        request.body(Full::new(self.body.clone())).map_err(|error| self.broken(io::Error::other(error)))
     }
 }
 
@@ -144,18 +160,42 @@ impl Client {
     /// When the engine does not answer in time, or refuses.
     pub(crate) async fn call(&self, call: &Call) -> Result<Answer> {
         let work = self.exchange(call);
-        let answer = match call.limit {
-            Some(limit) => timeout(limit, work).await.unwrap_or_else(|_| {
-                let late = format!("no answer came within {} seconds", limit.as_secs());
-                Err(call.broken(io::Error::new(ErrorKind::TimedOut, late)))
-            }),
-            None => work.await,
-        }?;
+        let answer = in_time(call, work).await?;
         if answer.status < 400 {
             return Ok(answer);
         }
         let message = refusal(&answer.body);
         Err(Error::Refused { action: call.action.clone(), status: answer.status, message })
+    }
+
+    /// Makes a call whose connection then carries bytes both ways; only their beginning must come in time.
+    ///
+    /// # Errors
+    /// As [`Client::call`], and when the connection is not handed over: a proxy may not pass that on.
+    pub(crate) async fn upgrade(&self, call: &Call) -> Result<Upgraded> {
+        in_time(call, async {
+            let request = call.request(&self.prefix, &self.host, true)?;
+            let (mut sender, said) = self.open().await.map_err(|error| call.broken(error))?;
+            let response = match sender.send_request(request).await {
+                Ok(response) => response,
+                Err(error) => return Err(call.broken(reason(error, &said).await)),
+            };
+            match response.status() {
+                StatusCode::SWITCHING_PROTOCOLS => {
+                    let upgraded = hyper::upgrade::on(response).await;
+                    upgraded.map_err(|error| call.broken(io::Error::other(error)))
+                }
+                status if status.as_u16() < 400 => Err(call.broken(io::Error::other(
+                    "the engine, or a proxy in front of it, does not hand the connection over",
+                ))),
+                status => {
+                    let body = Limited::new(response.into_body(), ANSWER).collect().await;
+                    let message = refusal(&body.map(Collected::to_bytes).unwrap_or_default());
+                    Err(Error::Refused { action: call.action.clone(), status: status.as_u16(), message })
+                }
+            }
+        })
+        .await
     }
 
     /// Makes a call, and reads the answer as JSON.
@@ -189,7 +229,7 @@ impl Client {
     /// must not be given twice: the second answer to a stop would say that the container had stopped by
     /// itself.
     async fn send(&self, call: &Call) -> Result<(Sender, Said, Response<Incoming>)> {
-        let request = call.request(&self.prefix, &self.host)?;
+        let request = call.request(&self.prefix, &self.host, false)?;
         while call.method == Method::GET
             && let Some((mut sender, said)) = self.reusable()
         {
@@ -214,9 +254,18 @@ impl Client {
         let (stream, said) = self.dialer.open().await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         // Ends with its sender, and with an error that the sender reports.
-        tokio::spawn(connection);
+        tokio::spawn(connection.with_upgrades());
         Ok((sender, said))
     }
+}
+
+/// What comes of `work`, within the time that `call` has.
+async fn in_time<T>(call: &Call, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(limit) = call.limit else { return work.await };
+    timeout(limit, work).await.unwrap_or_else(|_| {
+        let late = format!("no answer came within {} seconds", limit.as_secs());
+        Err(call.broken(io::Error::new(ErrorKind::TimedOut, late)))
+    })
 }
 
 /// Why nothing came: in ssh's own words where it has any, else in those of the connection.

@@ -47,6 +47,12 @@ pub struct State {
     /// When it was last started, as the engine writes times; a time before 1970 for never.
     #[serde(default)]
     pub started_at: String,
+    /// Whether the kernel killed it for want of memory.
+    #[serde(rename = "OOMKilled", default)]
+    pub out_of_memory: bool,
+    /// Why the engine could not run it, or nothing.
+    #[serde(default)]
+    pub error: String,
     /// Its healthcheck, where it has one.
     #[serde(default)]
     pub health: Option<Health>,

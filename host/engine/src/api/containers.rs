@@ -1,5 +1,6 @@
 //! What can be asked about containers, and done with one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::client::Call;
 use crate::api::container::{Container, RestartPolicy};
 use crate::api::engine::Engine;
+use crate::api::nullable::or_default;
 use crate::api::query::encode;
 use crate::error::{Error, Result};
 
@@ -23,6 +25,8 @@ const START: Duration = Duration::from_mins(10);
 #[serde(rename_all = "PascalCase")]
 struct Listed {
     id: String,
+    #[serde(default, deserialize_with = "or_default")]
+    labels: BTreeMap<String, String>,
 }
 
 impl Engine {
@@ -95,6 +99,55 @@ impl Engine {
         self.client.call(&order("unpause", container, "unpause")).await.map(drop)
     }
 
+    /// Asks the container to end, and kills it after `patience`. Returns when it has ended.
+    ///
+    /// # Errors
+    /// When the engine refuses, or does not answer long after that time.
+    pub async fn end(&self, id: &str, patience: Duration) -> Result<()> {
+        let path = format!("/containers/{}/stop?t={}", encode(id), patience.as_secs());
+        let call = Call::post(format!("stop the container {id}"), path);
+        self.client.call(&call.within(patience + STOP_GRACE)).await.map(drop)
+    }
+
+    /// Removes the container, which is killed where it runs, and none of its volumes. One that is not there
+    /// is as good as removed.
+    ///
+    /// # Errors
+    /// When the engine cannot.
+    pub async fn remove(&self, id: &str) -> Result<()> {
+        let path = format!("/containers/{}?force=true&v=false", encode(id));
+        let call = Call::delete(format!("remove the container {id}"), path);
+        there(self.client.call(&call.within(START)).await).map(drop)
+    }
+
+    /// Waits, for as long as it takes, until the container does not run, and returns its exit code.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn wait(&self, id: &str) -> Result<i64> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Waited {
+            status_code: i64,
+        }
+        let path = format!("/containers/{}/wait", encode(id));
+        let call = Call::post(format!("wait for the container {id}"), path).within(None);
+        let waited: Waited = self.client.ask(&call).await?;
+        Ok(waited.status_code)
+    }
+
+    /// The ids of all containers, whatever they are doing, that have the label `name`, with its value.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn labelled(&self, name: &str) -> Result<Vec<(String, String)>> {
+        let filters = format!(r#"{{"label":["{name}"]}}"#);
+        let path = format!("/containers/json?all=1&filters={}", encode(&filters));
+        let all: Vec<Listed> = self.client.ask(&Call::get("list containers", path)).await?;
+        let with_label = |mut listed: Listed| Some((listed.id, listed.labels.remove(name)?));
+        Ok(all.into_iter().filter_map(with_label).collect())
+    }
+
     /// Whether the engine changes restart policies, and needs to: Podman before 5.1 cannot, and no Podman
     /// starts what was stopped when it is started itself.
     pub fn changes_restart_policies(&self) -> bool {
@@ -127,7 +180,7 @@ struct Update<'a> {
 }
 
 /// `None` for what is not there.
-fn there<T>(result: Result<T>) -> Result<Option<T>, Error> {
+pub(super) fn there<T>(result: Result<T>) -> Result<Option<T>, Error> {
     match result {
         Err(error) if error.is_not_there() => Ok(None),
         other => other.map(Some),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::api::client::Call;
+use crate::api::containers::there;
 use crate::api::engine::Engine;
 use crate::api::nullable::or_default;
 use crate::api::query::encode;
@@ -25,6 +26,9 @@ pub struct Volume {
     /// Labels, compose's among them.
     #[serde(default, deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
+    /// When it was made, as the engine writes it. Two volumes of one name differ in it.
+    #[serde(default)]
+    pub created_at: String,
 }
 
 /// What a volume is made from.
@@ -72,10 +76,7 @@ impl Engine {
     /// When the engine does not say.
     pub async fn volume(&self, name: &str) -> Result<Option<Volume>> {
         let call = Call::get(format!("inspect the volume {name}"), format!("/volumes/{}", encode(name)));
-        match self.client.ask(&call).await {
-            Err(error) if error.is_not_there() => Ok(None),
-            found => found.map(Some),
-        }
+        there(self.client.ask(&call).await)
     }
 
     /// Makes `volume`, and returns what is there now. An engine that has one of this name returns that,
@@ -84,7 +85,7 @@ impl Engine {
     /// # Errors
     /// When the engine, or the volume's driver, refuses.
     pub async fn create_volume(&self, volume: &Volume) -> Result<Volume> {
-        let Volume { name, driver, options, labels } = volume;
+        let Volume { name, driver, options, labels, .. } = volume;
         let call = Call::post(format!("create the volume {name}"), "/volumes/create");
         let made: Volume =
             self.client.ask(&call.with(&NewVolume { name, driver, driver_opts: options, labels })?).await?;

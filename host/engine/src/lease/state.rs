@@ -7,7 +7,7 @@ use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::time::SystemTime;
 
@@ -41,6 +41,11 @@ impl State {
     /// In `directory`, which is made when it is needed.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
         State { directory: directory.into() }
+    }
+
+    /// Where that is.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The usual place: `$DOCKER_SNAPSHOT_STATE_DIR`, `/var/lib/docker-snapshot` as root, else below
@@ -150,14 +155,14 @@ impl State {
     }
 
     /// The directory's lock. Whoever has it gives it back soon.
-    fn guard(&self) -> Result<File> {
+    pub(super) fn guard(&self) -> Result<File> {
         let path = self.directory.join("state.lock");
         let options = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
         let locked = options.and_then(|file| file.lock().map(|()| file));
         locked.map_err(|source| self.failed(source))
     }
 
-    fn failed(&self, source: io::Error) -> Error {
+    pub(super) fn failed(&self, source: io::Error) -> Error {
         Error::State { directory: self.directory.clone(), source }
     }
 }
