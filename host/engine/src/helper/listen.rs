@@ -115,10 +115,13 @@ impl Heard {
         self.said.drain(..surplus);
     }
 
-    /// What was said last that is no event.
+    /// What was said last that is no event. A command line that is refused says what is wrong before it says
+    /// what is right.
     pub(super) fn last_line(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.said);
-        text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+        let mut lines = text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+        let last = lines.clone().next();
+        lines.find(|line| line.starts_with("error:")).or(last).map(str::to_owned)
     }
 }
 

@@ -4,8 +4,10 @@
 
 mod daemon;
 mod driver;
+mod helper;
 mod hold;
 mod kills;
 mod obstacles;
 mod recover;
 mod sandbox;
+mod transfer;
