@@ -35,7 +35,11 @@ lint: fmt clippy doc ## checks format, clippy and rustdoc, without warnings
 build: ## builds target/release/snapshotter
 	$(CARGO) build --release --locked
 
-build-host: ## builds host/target/release/docker-snapshot
+# The core's static programs that it carries: made here unless CORE_AMD64=PATH or CORE_ARM64=PATH names one.
+build-host: ## builds host/target/release/docker-snapshot, with the core in it
+	@set -e; amd64="$(abspath $(CORE_AMD64))"; arm64="$(abspath $(CORE_ARM64))"; \
+	[ -n "$$amd64$$arm64" ] || amd64=$$(scripts/build-musl.sh); \
+	set -x; DOCKER_SNAPSHOT_CORE_AMD64="$$amd64" DOCKER_SNAPSHOT_CORE_ARM64="$$arm64" \
 	$(CARGO) build --manifest-path host/Cargo.toml --release --locked
 
 image: ## builds the image and pulls nothing (Debian 12; elsewhere: docker build)

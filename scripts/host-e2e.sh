@@ -32,6 +32,11 @@ clean_engine() {
     docker volume ls --quiet --filter "$filter" | xargs -r docker volume rm --force >/dev/null
     docker network ls --quiet --filter "$filter" | xargs -r docker network rm >/dev/null
   done
+  docker ps --all --quiet --filter label=snapshotter.helper --filter "ancestor=$SNAPSHOTTER_HOST_E2E_IMAGE" |
+    xargs -r docker rm --force >/dev/null
+  # What another run needs meanwhile it loads again.
+  docker images --quiet --filter "label=snapshotter.helper.core=${core_digest:-none}" | sort -u |
+    xargs -r docker rmi >/dev/null 2>&1
   # An image goes only after those that were made from it.
   for _ in 1 2 3 4; do
     docker images --all --quiet --filter "label=$label" | sort -u |

@@ -1,5 +1,6 @@
-//! Puts the core's static programs into this one. `DOCKER_SNAPSHOT_CORE_AMD64` and `DOCKER_SNAPSHOT_CORE_ARM64`
-//! name them; without any, helpers need an image or a program that is named at run time.
+//! Puts the core's static programs into this one. `DOCKER_SNAPSHOT_CORE_AMD64` and
+//! `DOCKER_SNAPSHOT_CORE_ARM64` name them; without any, helpers need an image or a program that is named at
+//! run time.
 
 use std::env;
 use std::error::Error;

@@ -45,7 +45,7 @@ enum Command {
     /// Show where containers keep data: volumes and other mounts, who uses them, and what is in danger
     #[command(after_help = volumes::EXAMPLE)]
     Volumes(volumes::Volumes),
-    /// Start again what runs that were killed have left stopped
+    /// Put right what runs that were killed have left: start what they stopped, remove their helpers
     Recover,
     /// Make `docker snapshot` work: copy this program into docker's directory of plugins
     Install,

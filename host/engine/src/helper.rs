@@ -1,7 +1,8 @@
-//! Helpers: containers in which the core works on volumes. `docker-snapshot` never touches a volume itself: the
-//! engine may be on another machine, and what is in volumes is not to be trusted. A helper has what its task
-//! needs and nothing else: the volumes, by name and each at a flat path of its own, no network, no writable
-//! root, few capabilities. It is removed whatever happens, by the run that made it or by the next one.
+//! Helpers: containers in which the core works on volumes. `docker-snapshot` never touches a volume itself:
+//! the engine may be on another machine, and what is in volumes is not to be trusted. A helper has what its
+//! task needs and nothing else: the volumes, by name and each at a flat path of its own, no network, no
+//! writable root, few capabilities. It is removed whatever happens, by the run that made it or by the next
+//! one.
 
 mod core;
 mod elf;

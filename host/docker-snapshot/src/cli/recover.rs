@@ -1,4 +1,4 @@
-//! `recover`: starts again what runs that were killed have left stopped.
+//! `recover`: starts again what runs that were killed have left stopped, and removes their helpers.
 
 use serde::Serialize;
 use snapshotter_engine::Error;
@@ -15,6 +15,15 @@ struct Report<'a> {
     held: &'a [String],
     elsewhere: &'a [String],
     unreadable: Vec<String>,
+    helpers: Helpers<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Helpers<'a> {
+    removed: &'a [String],
+    failed: Vec<Failure>,
+    held: &'a [String],
+    elsewhere: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
@@ -29,8 +38,8 @@ struct Failure {
 /// When something may still be stopped that no live process will start.
 pub(crate) fn run(connection: &Connection, json: bool) -> anyhow::Result<()> {
     let state = State::usual()?;
-    // Where nothing was stopped no engine is needed to say so.
-    let recovered = if state.leases()?.is_empty() {
+    // Where nothing was stopped, and no helper was ever made, no engine is needed to say so.
+    let recovered = if state.leases()?.is_empty() && !state.has_owned() {
         Recovered::default()
     } else {
         connection.with_engine(async |engine| Ok(recover(&engine, &state, &tell).await?))?
@@ -54,6 +63,12 @@ fn report(recovered: &Recovered) -> Report<'_> {
         held: &recovered.held,
         elsewhere: &recovered.elsewhere,
         unreadable: recovered.unreadable.iter().map(|error| output::chain(error)).collect(),
+        helpers: Helpers {
+            removed: &recovered.helpers.removed,
+            failed: recovered.helpers.failed.iter().map(failure).collect(),
+            held: &recovered.helpers.held,
+            elsewhere: &recovered.helpers.elsewhere,
+        },
     }
 }
 
@@ -71,6 +86,7 @@ fn show(recovered: &Recovered) -> anyhow::Result<()> {
     lines.extend(
         recovered.held.iter().map(|holder| format!("left alone: what {holder} has stopped, and will start")),
     );
+    lines.extend(recovered.helpers.removed.iter().map(|name| format!("{name}: removed, it was a helper")));
     if lines.is_empty() && recovered.is_complete() {
         lines.push("nothing to recover".to_owned());
     }
@@ -79,6 +95,15 @@ fn show(recovered: &Recovered) -> anyhow::Result<()> {
 
 /// An error for what is not settled.
 fn complete(recovered: Recovered) -> anyhow::Result<()> {
+    for name in &recovered.helpers.elsewhere {
+        output::say(&format!(
+            "warning: the helper {name} was made on another machine or by another user: if that run is dead, \
+             remove it with `docker rm --force {name}`"
+        ));
+    }
+    for (_, error) in &recovered.helpers.failed {
+        output::say(&output::whole(error));
+    }
     for error in &recovered.unreadable {
         output::say(&output::whole(error));
     }
@@ -95,7 +120,10 @@ fn complete(recovered: Recovered) -> anyhow::Result<()> {
     if let Some(error) = Recovered::failure(recovered.failed) {
         return Err(error.into());
     }
-    if recovered.unreadable.is_empty() && recovered.elsewhere.is_empty() {
+    if recovered.unreadable.is_empty()
+        && recovered.elsewhere.is_empty()
+        && recovered.helpers.failed.is_empty()
+    {
         return Ok(());
     }
     Err(output::Told.into())

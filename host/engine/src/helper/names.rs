@@ -1,5 +1,5 @@
-//! What a helper calls its paths, and what its user calls them. The core says `/volumes/0/a/b`; the user knows
-//! a volume, so it is said as `docker cp` would name it: `data:/a/b`.
+//! What a helper calls its paths, and what its user calls them. The core says `/volumes/0/a/b`; the user
+//! knows a volume, so it is said as `docker cp` would name it: `data:/a/b`.
 
 use crate::helper::spec::Spec;
 

@@ -1,5 +1,5 @@
-//! Runs a helper, judges how it ended, and removes it. Success needs all of three: the stream came to its end,
-//! the core said that all is done, and the container's exit code says the same.
+//! Runs a helper, judges how it ended, and removes it. Success needs all of three: the stream came to its
+//! end, the core said that all is done, and the container's exit code says the same.
 
 use std::cell::Cell;
 use std::future::Future;

@@ -19,7 +19,8 @@ pub struct Swept {
     pub failed: Vec<(String, Error)>,
     /// Those of live processes.
     pub held: Vec<String>,
-    /// Those of other machines, or of who keeps leases elsewhere: whether their owners live is not known here.
+    /// Those of other machines, or of who keeps leases elsewhere: whether their owners live is not known
+    /// here.
     pub elsewhere: Vec<String>,
 }
 

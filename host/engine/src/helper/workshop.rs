@@ -1,6 +1,6 @@
 //! Makes helpers, all from one image, and each with its owner's label.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -19,7 +19,10 @@ use crate::lease::{Owner, State};
 #[derive(Debug)]
 pub struct Helpers<'a> {
     pub(super) engine: &'a Engine,
-    image: String,
+    /// The image that was named, if any.
+    named: Option<String>,
+    /// The id of the image.
+    image: RefCell<String>,
     owner: Owner,
     made: Cell<u32>,
     /// How many of them are still there.
@@ -32,8 +35,9 @@ impl<'a> Helpers<'a> {
     /// # Errors
     /// When there is no image to be had, or nobody could be told later whose the helpers are.
     pub async fn new(engine: &'a Engine, state: &State, named: Option<&str>) -> Result<Self> {
-        let image = image::ensure(engine, named).await?;
-        Ok(Helpers { engine, image, owner: state.own()?, made: Cell::new(0), left: Cell::new(0) })
+        let image = RefCell::new(image::ensure(engine, named).await?);
+        let (owner, named) = (state.own()?, named.map(str::to_owned));
+        Ok(Helpers { engine, named, image, owner, made: Cell::new(0), left: Cell::new(0) })
     }
 
     /// Makes a helper, and does not start it: that takes less time then. It must be run or discarded.
@@ -47,10 +51,9 @@ impl<'a> Helpers<'a> {
         let name = format!("snapshotter-helper-{:x}-{:x}-{number}", since.as_nanos(), std::process::id());
         // Counted before it is asked for: it may be made although no answer comes.
         self.left.set(self.left.get() + 1);
-        let creation = self.creation(&spec);
-        let id = match self.engine.create_container(&name, &creation).await {
-            // The engine says that there is none.
-            Err(error @ Error::Refused { .. }) => {
+        let id = match self.create(&name, &spec).await {
+            // Then there is none.
+            Err(error @ (Error::Refused { .. } | Error::NoImage { .. })) => {
                 self.left.set(self.left.get() - 1);
                 return Err(error);
             }
@@ -71,6 +74,17 @@ impl<'a> Helpers<'a> {
         }
     }
 
+    async fn create(&self, name: &str, spec: &Spec) -> Result<String> {
+        match self.engine.create_container(name, &self.creation(spec)).await {
+            // Somebody has removed the image meanwhile.
+            Err(error) if error.is_not_there() => {
+                self.image.replace(image::ensure(self.engine, self.named.as_deref()).await?);
+                self.engine.create_container(name, &self.creation(spec)).await
+            }
+            created => created,
+        }
+    }
+
     /// When each volume was made.
     async fn volumes(&self, spec: &Spec) -> Result<BTreeMap<String, String>> {
         let names = spec.mounts.iter().filter_map(|mount| match &mount.source {
@@ -86,7 +100,7 @@ impl<'a> Helpers<'a> {
 
     fn creation(&self, spec: &Spec) -> Creation {
         Creation {
-            image: self.image.clone(),
+            image: self.image.borrow().clone(),
             cmd: spec.arguments.clone(),
             // Another image may have another user.
             user: "0:0".to_owned(),

@@ -1,7 +1,9 @@
-//! Starts again what runs that were killed have left stopped.
+//! Puts right what runs that were killed have left: removes their helpers, and then starts again what they
+//! have stopped. A helper may still be restoring a volume, and its users must not run meanwhile.
 
 use crate::api::Engine;
 use crate::error::{Error, Result};
+use crate::helper::{Swept, sweep};
 use crate::hold::event::Observer;
 use crate::hold::resume::{self, Resumed};
 use crate::lease::{EngineName, Lease, State, Taken};
@@ -19,12 +21,17 @@ pub struct Recovered {
     pub elsewhere: Vec<String>,
     /// Leases that cannot be read.
     pub unreadable: Vec<Error>,
+    /// What became of helpers.
+    pub helpers: Swept,
 }
 
 impl Recovered {
-    /// Whether nothing is left stopped but what live processes hold.
+    /// Whether nothing is left but what live processes hold.
     pub fn is_complete(&self) -> bool {
-        self.failed.is_empty() && self.elsewhere.is_empty() && self.unreadable.is_empty()
+        self.failed.is_empty()
+            && self.elsewhere.is_empty()
+            && self.unreadable.is_empty()
+            && self.helpers.failed.is_empty()
     }
 
     /// One error for all that had to run and does not.
@@ -33,12 +40,14 @@ impl Recovered {
     }
 }
 
-/// Lets all go on that leases in `state` name and `engine` has, unless their holder lives.
+/// Removes the helpers of dead processes, and lets all go on that leases in `state` name and `engine` has,
+/// unless their holder lives.
 ///
 /// # Errors
-/// When the leases cannot be listed, or the engine does not say which one it is.
+/// When the leases cannot be listed, the engine does not say which one it is, or a helper does not
+/// end: nothing is started then.
 pub async fn recover(engine: &Engine, state: &State, observer: Observer<'_>) -> Result<Recovered> {
-    let mut recovered = Recovered::default();
+    let mut recovered = Recovered { helpers: sweep(engine, state).await?, ..Recovered::default() };
     let leases = state.leases()?;
     if leases.is_empty() {
         return Ok(recovered);

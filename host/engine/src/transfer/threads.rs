@@ -1,6 +1,6 @@
 //! Readers and writers of the program are not asynchronous: they compress, encrypt and wait for disks. Each
-//! has a thread of its own, and a short queue to it. A thread that waits for its reader when nobody wants more
-//! is left to itself, since there is no way to call it back.
+//! has a thread of its own, and a short queue to it. A thread that waits for its reader when nobody wants
+//! more is left to itself, since there is no way to call it back.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::thread;

@@ -5,6 +5,7 @@
 mod daemon;
 mod driver;
 mod helper;
+mod helper_kills;
 mod hold;
 mod kills;
 mod obstacles;
