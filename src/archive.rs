@@ -21,6 +21,7 @@ pub(crate) mod search;
 pub(crate) mod source;
 pub(crate) mod sparse;
 pub(crate) mod stdin;
+pub(crate) mod stream;
 pub(crate) mod ustar;
 pub(crate) mod walk;
 

@@ -2,8 +2,10 @@
 
 mod attributes;
 mod bundle;
+mod index;
 mod large;
 mod options;
+mod outlet;
 mod owners;
 mod piece;
 mod queue;
@@ -15,6 +17,7 @@ mod source;
 mod tree;
 mod volumes;
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,7 +26,10 @@ use crate::archive::checksum::Cover;
 use crate::archive::end::Tail;
 use crate::archive::entry::{Entry, Kind};
 use crate::archive::open::Reader;
+use crate::archive::stream::{NO_ARCHIVE, Stream};
+use crate::backup::index::BackupIndex;
 pub use crate::backup::options::{BackupOptions, ChecksumPolicy};
+use crate::backup::outlet::Outlet;
 use crate::backup::remarks::VolumeBefore;
 use crate::backup::scheduler::Scheduler;
 use crate::backup::shared::BackupRun;
@@ -32,14 +38,18 @@ use crate::backup::tree::Tree;
 use crate::backup::volumes::OpenVolume;
 use crate::config::Config;
 use crate::defaults::PROGRAM;
-use crate::error::{Error, Hint, Result};
+use crate::error::{Context, Error, Hint, Result};
 use crate::fs::FileId;
 use crate::fs::ids::explain;
+use crate::fs::stdout::{NoStdout, Stdout};
+use crate::name::Shown;
 use crate::observer::{Phase, Run};
 use crate::report::BackupReport;
 use crate::snapshot::catalog::{self, Catalog};
-use crate::snapshot::manifest::{FORMAT, Manifest, Warnings};
-use crate::snapshot::{SNAPSHOT_JSON, SnapshotVolume, VOLUMES_DATA, begin_block, under, volumes_data};
+use crate::snapshot::manifest::{FORMAT, Manifest, NEEDS_INDEX, NEEDS_LATE, NEWEST_FORMAT, Warnings};
+use crate::snapshot::{
+    SNAPSHOT_INDEX, SNAPSHOT_JSON, SnapshotVolume, VOLUMES_DATA, begin_block, under, volumes_data,
+};
 use crate::time::Time;
 use crate::volume::VolumeType;
 
@@ -50,6 +60,69 @@ use crate::volume::VolumeType;
 /// otherwise.
 pub fn backup(config: &Config, options: &BackupOptions, run: &Run) -> Result<BackupReport> {
     append(config, options, run).map_err(explain)
+}
+
+/// Writes a whole archive of one snapshot of the configured volumes to `to`, front to back: what
+/// [`backup`] would make of an empty archive with `index` set. `name` is what messages call it. What
+/// `options` say of a file is of no concern.
+///
+/// # Errors
+/// When anything cannot be read or written. What was written until then is no whole archive, and no program
+/// takes it for one.
+pub fn backup_to(
+    to: &mut (dyn Write + Send),
+    name: &str,
+    config: &Config,
+    options: &BackupOptions,
+    run: &Run,
+) -> Result<BackupReport> {
+    stream(to, name, config.in_use(None), config, options, run).map_err(explain)
+}
+
+/// The same, to standard output. Where that is a file, it is on disk in the end.
+///
+/// # Errors
+/// As those of [`backup_to`]; and nothing is written to a terminal, or to a file that holds something.
+pub fn backup_to_stdout(config: &Config, options: &BackupOptions, run: &Run) -> Result<BackupReport> {
+    const NAME: &str = "standard output";
+    let opened = Stdout::open(run.cancel.clone()).context("look at", NAME)?;
+    let refused = |no| {
+        let (reason, hint) = match no {
+            NoStdout::Terminal => ("it is a terminal", Hint::SendStream),
+            NoStdout::Closed => ("it is closed", Hint::SendStream),
+            NoStdout::Taken => ("it is a file that holds something already", Hint::SendToNewFile),
+        };
+        let (archive, reason) = (Shown::from(NAME), reason.to_owned());
+        Error::Archive { action: "write an archive to", archive, reason }.with_hint(hint)
+    };
+    let mut stdout = opened.map_err(refused)?;
+    let in_use = config.in_use(stdout.id());
+    stream(&mut stdout, NAME, in_use, config, options, run).map_err(explain)
+}
+
+fn stream(
+    to: &mut (dyn Write + Send),
+    name: &str,
+    in_use: Vec<FileId>,
+    config: &Config,
+    options: &BackupOptions,
+    run: &Run,
+) -> Result<BackupReport> {
+    let started = Instant::now();
+    let kinds = config.check_volumes()?;
+    let stream = Stream::new(to, Shown::from(name), run);
+    let backup = Backup { config, kinds: &kinds, before: &[], in_use, options, run, started };
+    let written = backup.write(Outlet::Stream(&stream)).and_then(|(report, _)| {
+        stream.finish()?;
+        Ok(report)
+    });
+    written.map_err(|error| match error {
+        error @ Error::Stopped { .. } => error,
+        error if stream.has_begun() => {
+            Error::Incomplete { what: Box::new(error), state: NO_ARCHIVE.to_owned() }
+        }
+        error => error,
+    })
 }
 
 fn append(config: &Config, options: &BackupOptions, run: &Run) -> Result<BackupReport> {
@@ -63,11 +136,14 @@ fn append(config: &Config, options: &BackupOptions, run: &Run) -> Result<BackupR
         before = remarks::volumes_before(catalog, &config.prefix);
         Ok(end)
     })?;
-    let backup = Backup { config, kinds: &kinds, before: &before, options, run, started };
-    match backup.write(&mut append) {
-        Ok(report) => Ok(report),
-        Err(error) => Err(append.abandon(error)),
-    }
+    let in_use = config.in_use(append.reader().id());
+    let backup = Backup { config, kinds: &kinds, before: &before, in_use, options, run, started };
+    let written = backup.write(Outlet::Archive(&append)).and_then(|(report, end)| {
+        run.cancel.check("the archive is as it was")?;
+        append.commit(end, &begin_block())?;
+        Ok(BackupReport { elapsed: started.elapsed(), ..report })
+    });
+    written.map_err(|error| append.abandon(error))
 }
 
 /// The end of an archive that may be appended to, and what it holds.
@@ -101,52 +177,59 @@ struct Backup<'a> {
     kinds: &'a [VolumeType],
     /// The volumes as the last snapshot has them.
     before: &'a [VolumeBefore],
+    /// Files that this run uses.
+    in_use: Vec<FileId>,
     options: &'a BackupOptions,
     run: &'a Run<'a>,
     started: Instant,
 }
 
 impl Backup<'_> {
-    fn write(&self, append: &mut Append) -> Result<BackupReport> {
-        let Backup { config, kinds, before, options, run, started } = *self;
-        let left_out = config.in_use(append.reader().id());
-        let volumes = volumes::open_all(config, kinds, &left_out, options, run)?;
+    /// Writes all but what makes it count: reports it, and says where it ends.
+    fn write(&self, outlet: Outlet) -> Result<(BackupReport, u64)> {
+        let Backup { config, kinds, before, ref in_use, options, run, started } = *self;
+        let volumes = volumes::open_all(config, kinds, in_use, options, run)?;
         let created = Time::now();
 
         run.observer.begin(Phase::BackingUp, None);
-        let shared = BackupRun::new(append, run);
+        let shared = BackupRun::new(outlet, run);
         let scheduler = Scheduler::new(&shared);
+        let has_index = options.index || outlet.is_stream();
+        let template = closing_entry(&config.prefix, SNAPSHOT_INDEX, &[], created);
         let (stored, mut closing) = scheduler.with_helpers(|| {
-            let mut sink = Sink::new(&scheduler, options.checksum);
-            let stored = store(&volumes, config, &left_out, before, &shared, &mut sink)?;
+            let index = has_index.then(|| BackupIndex::new(template));
+            let mut sink = Sink::new(&scheduler, options.checksum, index);
+            let stored = store(&volumes, config, in_use, before, &shared, &mut sink)?;
             Ok((stored, sink.settle()?))
         })?;
         let warnings = shared.take_warnings();
         let (entries, size, unhashed) = (closing.entries, closing.size, closing.unhashed);
 
+        let index = closing.index()?;
         let list = volumes_data::encode(volumes.iter().map(|volume| (volume.path, volume.kind)));
         closing.file(&closing_entry(&config.prefix, VOLUMES_DATA, &list, created), &list, Cover::Full)?;
-        let json = manifest(config, options, created, &stored, &closing, &warnings).encode();
+        let manifest = manifest(config, options, created, &stored, &closing, &warnings);
+        let json = manifest.with_index(index).encode();
         let entry = closing_entry(&config.prefix, SNAPSHOT_JSON, &json, created);
         let checksum = closing.file(&entry, &json, Cover::Close)?;
+        run.cancel.check(outlet.state())?;
         let end = closing.finish()?;
-        run.cancel.check("the archive is as it was")?;
-        append.commit(end, &begin_block())?;
-        Ok(BackupReport {
+        let report = BackupReport {
             id: checksum.to_hex()[..8].to_owned(),
             created: created.whole(),
             prefix: config.prefix.clone(),
             volumes: stored,
             entries,
             size,
-            bytes: end - append.start(),
+            bytes: end - outlet.start(),
             unhashed,
             note: options.note.clone(),
             exclude: config.exclude.patterns().to_vec(),
             warning_count: warnings.count,
             warnings: warnings.kept,
             elapsed: started.elapsed(),
-        })
+        };
+        Ok((report, end))
     }
 }
 
@@ -176,6 +259,17 @@ fn manifest(
         warning_count: warnings.count,
         warnings: warnings.kept.clone(),
         digest: closing.digest.to_hex(),
+        index: None,
+    }
+}
+
+impl Manifest {
+    /// With an index: where its last part is, and whether content has its checksum there.
+    fn with_index(self, index: Option<(u64, bool)>) -> Self {
+        let Some((offset, has_late)) = index else { return self };
+        let needs = [Some(NEEDS_INDEX), has_late.then_some(NEEDS_LATE)];
+        let needs = needs.into_iter().flatten().map(str::to_owned).collect();
+        Manifest { format: NEWEST_FORMAT, needs, index: Some(offset), ..self }
     }
 }
 
@@ -189,7 +283,8 @@ fn store(
     sink: &mut Sink,
 ) -> Result<Vec<SnapshotVolume>> {
     let mut stored = Vec::new();
-    for volume in volumes {
+    for (number, volume) in volumes.iter().enumerate() {
+        sink.enter_volume(number, under(&config.prefix, volume.id).len());
         let (entries, size) = (sink.entries(), sink.size());
         if volume.kind == VolumeType::Dir {
             remarks::lost_and_found(volume, shared)?;

@@ -152,6 +152,12 @@ fn meaningless(
         "init" if has_prefix || !volumes.is_empty() => {
             "--prefix and --volume have no meaning for `init`, which makes an archive without any".to_owned()
         }
+        "backup"
+            if flags.archive_is_stream()
+                && matches!(command, Command::Backup(also) if also.args.discard_tail) =>
+        {
+            "--discard-tail has no meaning for `backup --archive -`, which appends to nothing".to_owned()
+        }
         "init" | "list" | "verify" if given("config") => {
             format!("--config has no meaning for `{name}`, which reads no configuration")
         }

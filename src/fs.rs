@@ -41,6 +41,7 @@ pub(crate) mod remove;
 pub(crate) mod search;
 pub(crate) mod space;
 pub(crate) mod stat;
+pub(crate) mod stdout;
 pub(crate) mod stream;
 pub(crate) mod xattrs;
 

@@ -67,7 +67,7 @@ pub use archive::entry::{Entry, Kind, Sparse};
 pub use archive::init::{init_archive, init_archive_over};
 pub use archive::member::{Member, Stored};
 pub use archive::source::{Archive, Source};
-pub use backup::{BackupOptions, ChecksumPolicy, backup};
+pub use backup::{BackupOptions, ChecksumPolicy, backup, backup_to, backup_to_stdout};
 pub use defaults::{DEFAULT_ARCHIVE, DEFAULT_CONFIG, DEFAULT_LOCK_TIMEOUT, PROGRAM};
 pub use error::{Error, Hint, Result};
 pub use report::{BackupReport, Listing, RestoreReport, Verification};

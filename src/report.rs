@@ -17,6 +17,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod backed_up;
 mod contents;
 mod event;
 mod serial;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::archive::end::Tail;
 pub use crate::observer::Phase;
+pub use crate::report::backed_up::BackupReport;
 pub use crate::report::contents::{
     ListedMember, ListedSnapshot, Listing, MemberKind, MemberList, Verification, Verified, VerifiedVolume,
 };
@@ -44,40 +46,6 @@ pub struct InitReport {
     /// The archive.
     #[serde(with = "serial::path")]
     pub archive: PathBuf,
-}
-
-/// What a backup did.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BackupReport {
-    /// The snapshot's ID.
-    pub id: String,
-    /// Where in the archive it is.
-    pub prefix: String,
-    /// When it was taken, to the second.
-    #[serde(rename = "time")]
-    pub created: Time,
-    /// Its volumes.
-    pub volumes: Vec<SnapshotVolume>,
-    /// How many members the volumes have.
-    pub entries: u64,
-    /// How many bytes their files have, holes included.
-    pub size: u64,
-    /// By how many bytes the archive's end moved.
-    pub bytes: u64,
-    /// How many bytes no checksum covers.
-    pub unhashed: u64,
-    /// The text that was to be kept with it.
-    pub note: Option<String>,
-    /// The patterns of what was not backed up.
-    #[serde(default)]
-    pub exclude: Vec<String>,
-    /// How many warnings there were.
-    pub warning_count: u64,
-    /// The warnings, or the first of them.
-    pub warnings: Vec<Warning>,
-    /// How long it took.
-    #[serde(rename = "seconds", with = "serial::seconds")]
-    pub elapsed: Duration,
 }
 
 /// What a restore did, or would do.

@@ -5,6 +5,7 @@ pub(crate) mod catalog;
 pub(crate) mod digest;
 pub(crate) mod gaps;
 pub(crate) mod go;
+pub(crate) mod index;
 pub(crate) mod layout;
 pub(crate) mod manifest;
 pub(crate) mod salvage;
@@ -17,9 +18,10 @@ use std::ops::Range;
 use crate::archive::BLOCK;
 use crate::archive::ustar::{Block, HeaderFields, flag};
 use crate::snapshot::gaps::Gaps;
+use crate::snapshot::index::place::IndexPlace;
 use crate::snapshot::layout::Layout;
-use crate::snapshot::manifest::Manifest;
 pub use crate::snapshot::manifest::SnapshotVolume;
+use crate::snapshot::manifest::{Manifest, NEEDS_INDEX, NEEDS_LATE};
 use crate::snapshot::strip::Strip;
 use crate::time::Time;
 use crate::volume::id;
@@ -29,6 +31,8 @@ use crate::warning::Warning;
 pub(crate) const BEGIN: &[u8] = b".snapshot-begin";
 /// The list of volumes, under the prefix.
 pub(crate) const VOLUMES_DATA: &str = "volumes-data.yml";
+/// The index of a snapshot, under the prefix: every part of it has this name.
+pub(crate) const SNAPSHOT_INDEX: &str = "snapshot.index";
 /// The close of a snapshot, under the prefix.
 pub(crate) const SNAPSHOT_JSON: &str = "snapshot.json";
 /// What the closing files may measure at most, in bytes.
@@ -87,6 +91,9 @@ pub(crate) struct Snapshot {
     pub(crate) is_later: bool,
     /// Stretches of a damaged one that are left out.
     pub(crate) gaps: Gaps,
+    pub(crate) index: IndexPlace,
+    /// Content may have its checksum there.
+    pub(crate) has_late: bool,
 }
 
 impl Snapshot {
@@ -95,6 +102,13 @@ impl Snapshot {
     pub(crate) fn of_manifest(manifest: Manifest, digest: &[u8; 32], start: u64, close: Range<u64>) -> Self {
         let names = manifest.volumes.iter().map(|volume| under(&manifest.prefix, id(&volume.path)));
         let (refused, is_later) = (manifest.refusal(), manifest.is_later());
+        let table = manifest.index.and_then(|offset| start.checked_add(offset));
+        let index = match table.filter(|table| (start..close.start).contains(table)) {
+            Some(table) => IndexPlace::Table(table),
+            None if manifest.needs(NEEDS_INDEX) || manifest.needs(NEEDS_LATE) => IndexPlace::Lost,
+            None => IndexPlace::Nowhere,
+        };
+        let has_late = manifest.needs(NEEDS_LATE);
         Snapshot {
             id: blake3::Hash::from_bytes(*digest).to_hex()[..8].to_owned(),
             created: parse_time(&manifest.created),
@@ -116,6 +130,8 @@ impl Snapshot {
             end: close.end,
             close: close.start,
             gaps: Gaps::default(),
+            index,
+            has_late,
         }
     }
 
@@ -142,12 +158,27 @@ impl Snapshot {
             close: range.end,
             layout: Layout::new(Vec::new()),
             gaps: Gaps::default(),
+            index: IndexPlace::Nowhere,
+            has_late: false,
         }
     }
 
     pub(crate) fn set_volumes(&mut self, prefix: String, volumes: Vec<SnapshotVolume>) {
         self.layout = Layout::new(volumes.iter().map(|volume| under(&prefix, id(&volume.path))).collect());
         (self.prefix, self.volumes) = (prefix, volumes);
+    }
+
+    /// Whether a member of this name is a part of its index.
+    pub(crate) fn is_index(&self, name: &[u8]) -> bool {
+        name.ends_with(SNAPSHOT_INDEX.as_bytes())
+            && name == under(&self.prefix, SNAPSHOT_INDEX)
+            && self.layout.locate(name).is_none()
+    }
+
+    /// Has what is left of its index be all that there is of it.
+    pub(crate) fn keep_to(&mut self, index: IndexPlace) {
+        self.has_late = index != IndexPlace::Nowhere;
+        self.index = index;
     }
 
     /// Whether the Go program wrote it: its members carry no checksums.

@@ -21,9 +21,11 @@ use crate::observer::{Phase, Run};
 use crate::report::{ListedSnapshot, Listing, Verification, Verified, VerifiedVolume};
 use crate::snapshot::catalog::{self, Problem, problem_of};
 use crate::snapshot::gaps::Gaps;
+use crate::snapshot::index::check::IndexCheck;
+use crate::snapshot::index::place::IndexPlace;
 use crate::snapshot::salvage::{self, Remnant};
 use crate::snapshot::select::SnapshotFilter;
-use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, select, under, volumes_data};
+use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, index, select, under, volumes_data};
 
 /// Which archive, and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -198,6 +200,7 @@ fn snapshot_members(
 ) -> Result<Verified> {
     let (snapshot, before) = (&remnant.snapshot, problems.len());
     let mut found = Verified::new(remnant);
+    let mut index = open_index(reader, remnant, run, problems)?;
     let mut buffer = vec![0; 1 << 20];
     let mut walk = Walk::with_data(Arc::clone(reader), snapshot.start, Chunks::new(2, CHUNK));
     loop {
@@ -205,12 +208,17 @@ fn snapshot_members(
         if walk.position() >= snapshot.end {
             break;
         }
-        let Step::Member(member) = walk.step()? else { break };
+        let Step::Member(mut member) = walk.step()? else { break };
         let place = snapshot.layout.locate(member.name);
         if place.as_ref().is_some_and(|place| !filter.has(&snapshot.volumes[place.volume].path)) {
+            index.pass();
             continue;
         }
-        let is_closing = || member.stored.start == snapshot.close || is_list(snapshot, &member);
+        if let Err(error) = index.take(&mut member, place.as_ref(), snapshot) {
+            problems.push(problem_of(error)?);
+        }
+        let is_list = || is_list(snapshot, &member) || snapshot.is_index(member.name);
+        let is_closing = || member.stored.start == snapshot.close || is_list();
         let sound = match &place {
             Some(place) => &mut found.volumes[place.volume].sound,
             None if found.volumes.is_empty() && !is_closing() => &mut found.sound,
@@ -239,6 +247,29 @@ fn snapshot_members(
     }
     found.ok = remnant.is_whole() && problems.len() == before;
     Ok(found)
+}
+
+/// The index of a snapshot, or what is left of it.
+fn open_index(
+    reader: &Arc<Reader>,
+    remnant: &Remnant,
+    run: &Run,
+    problems: &mut Vec<Problem>,
+) -> Result<IndexCheck> {
+    let snapshot = &remnant.snapshot;
+    let left;
+    let place = match () {
+        () if snapshot.refused.is_some() => &IndexPlace::Nowhere,
+        () if remnant.is_whole() => &snapshot.index,
+        () => {
+            left = index::what_is_left(reader, snapshot, run)?;
+            &left
+        }
+    };
+    IndexCheck::open(reader, snapshot, place).or_else(|error| {
+        problems.push(problem_of(error)?);
+        Ok(IndexCheck::nothing())
+    })
 }
 
 impl Verified {
@@ -280,6 +311,7 @@ fn check(reader: &Reader, remnant: &Remnant, member: &Head, buffer: &mut [u8], r
         check_list(reader, snapshot, member).map_err(|reason| content.damaged(&reason))?;
     } else if !is_close
         && is_known
+        && !snapshot.is_index(member.name)
         && !snapshot.volumes.is_empty()
         && snapshot.layout.locate(member.name).is_none()
     {

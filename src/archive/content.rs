@@ -17,6 +17,8 @@ pub(crate) struct Content<'a> {
     data: MemberData<'a>,
     /// With the checksum to compare, where the member has one.
     check: Option<(Checksum, blake3::Hasher)>,
+    /// Of the data alone, where that has a checksum of its own.
+    late: Option<blake3::Hasher>,
     /// How many bytes of stored data were read.
     position: u64,
     /// How many bytes of padding behind the data are still to be looked at.
@@ -27,7 +29,8 @@ impl<'a> Content<'a> {
     pub(crate) fn new(reader: &'a Reader, data: MemberData<'a>) -> Self {
         let stored = &data.stored;
         let check = stored.checksum.map(|checksum| (checksum, checksum.hasher(data.header)));
-        Content { reader, check, position: 0, padding: stored.padding(), data }
+        let late = stored.late.map(|_| blake3::Hasher::new());
+        Content { reader, check, late, position: 0, padding: stored.padding(), data }
     }
 
     pub(crate) fn stored(&self) -> &Stored {
@@ -81,6 +84,9 @@ impl<'a> Content<'a> {
         {
             hasher.update(&buffer[..length]);
         }
+        if let Some(hasher) = &mut self.late {
+            hasher.update(&buffer[..length]);
+        }
         if padding == self.padding {
             self.check_padding(&buffer[length..length + padding])?;
         }
@@ -104,10 +110,9 @@ impl<'a> Content<'a> {
             self.fill(padding, self.data.stored.length)?;
             self.check_padding(padding)?;
         }
-        match &self.check {
-            Some((checksum, hasher)) if !checksum.matches(hasher) => Err(self.damaged(BAD_CHECKSUM)),
-            _ => Ok(()),
-        }
+        let is_sound = self.check.as_ref().is_none_or(|(checksum, hasher)| checksum.matches(hasher));
+        let data = self.late.as_ref().map(|hasher| *hasher.finalize().as_bytes());
+        if is_sound && data == self.data.stored.late { Ok(()) } else { Err(self.damaged(BAD_CHECKSUM)) }
     }
 
     /// Reads what is left, and [`Content::finish`]es. `seen` is told how many bytes each step read.

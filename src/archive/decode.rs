@@ -182,6 +182,7 @@ fn of_block<'w>(
             size: 0,
             sparse: None,
             checksum: None,
+            late: None,
         },
         header,
         extensions,

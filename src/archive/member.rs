@@ -23,6 +23,8 @@ pub struct Stored {
     pub sparse: Option<Sparse>,
     /// Its checksum, which other programs' members lack.
     pub checksum: Option<Checksum>,
+    /// The BLAKE3 of its stored data, where that became known only behind it: the snapshot's index has it.
+    pub late: Option<[u8; 32]>,
 }
 
 impl Stored {
@@ -47,9 +49,9 @@ impl Stored {
         self.data() + self.padded()
     }
 
-    /// Whether its checksum covers its data.
+    /// Whether a checksum covers its data.
     pub(crate) fn is_hashed(&self) -> bool {
-        self.checksum.is_some_and(|checksum| checksum.covers_data())
+        self.late.is_some() || self.checksum.is_some_and(|checksum| checksum.covers_data())
     }
 
     /// Whether its checksum says that it closes a snapshot.

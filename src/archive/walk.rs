@@ -28,6 +28,7 @@ pub(crate) const ENDS_INSIDE: &str = "it ends in the middle of a member";
 
 /// What the walk meets.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is looked at and not kept")]
 pub(crate) enum Step<'w> {
     Member(Head<'w>),
     /// Two zero blocks, which close the archive, at this offset.

@@ -105,7 +105,7 @@ impl Bundle {
 
     /// Reads all files, and seals every member.
     pub(super) fn read(&mut self, shared: &BackupRun, totals: &mut Totals) -> Result<Piece> {
-        shared.run.cancel.check("the archive is as it was")?;
+        shared.check_cancel()?;
         let mut read = 0;
         for member in self.members.drain(..) {
             let start = member.start + member.encoded.length;
@@ -126,6 +126,6 @@ impl Bundle {
             }
         }
         shared.run.observer.bytes(read);
-        Ok(Piece { at: self.at, bytes: std::mem::take(&mut self.bytes) })
+        Ok(Piece::sealed(self.at, std::mem::take(&mut self.bytes)))
     }
 }

@@ -9,7 +9,7 @@ use crate::archive::encode::{Encoded, encode};
 use crate::archive::entry::Entry;
 use crate::archive::padding;
 use crate::archive::ustar::Block;
-use crate::backup::piece::{Piece, Totals};
+use crate::backup::piece::{LateSlot, Piece, Totals};
 use crate::backup::shared::BackupRun;
 use crate::backup::source::SourceFile;
 use crate::error::{Error, Result};
@@ -37,6 +37,9 @@ pub(super) struct Large {
     hasher: blake3::Hasher,
     /// The map of a file with holes, which opens its data.
     opening: Vec<u8>,
+    /// Its header is written first, and where the checksum of its data then goes, if it is wanted.
+    header_first: bool,
+    late: Option<LateSlot>,
     /// The data is to be cloned, which was not tried yet.
     clone: Option<CloneFallback>,
     /// What was cloned and is still to be skipped, as positions in the stored data.
@@ -93,6 +96,8 @@ impl Large {
             cover,
             hasher: blake3::Hasher::new(),
             opening,
+            header_first: false,
+            late: None,
             clone,
             cloned: VecDeque::new(),
             position: 0,
@@ -103,8 +108,14 @@ impl Large {
         })
     }
 
+    /// Has its header written first; `late` is where the checksum of its data goes.
+    pub(super) fn header_first(self, late: Option<LateSlot>) -> Self {
+        Large { header_first: true, late, ..self }
+    }
+
+    /// Where what comes of the next step goes, at the earliest.
     pub(super) fn at(&self) -> u64 {
-        self.at
+        if self.begun { self.data_at() + self.position } else { self.at }
     }
 
     pub(super) fn first_block(&self) -> Option<Block> {
@@ -126,9 +137,13 @@ impl Large {
 
     /// Does the next part; returns what is to be written because of it.
     pub(super) fn step(&mut self, shared: &BackupRun, totals: &mut Totals) -> Result<[Option<Piece>; 2]> {
-        shared.run.cancel.check("the archive is as it was")?;
+        shared.check_cancel()?;
+        let mut header = None;
         if !self.begun {
             self.begin(shared)?;
+            if self.header_first {
+                header = Some(self.seal_header(totals));
+            }
         }
         let part = match self.cloned.front().cloned() {
             Some(cloned) if cloned.contains(&self.position) => {
@@ -137,8 +152,10 @@ impl Large {
             }
             next => Some(self.read_to(next.map_or(self.stored, |cloned| cloned.start), shared)?),
         };
-        let header = if self.is_done() { Some(self.finish(shared, totals)?) } else { None };
-        Ok([part, header])
+        if self.is_done() {
+            header = self.finish(shared, totals)?.or(header);
+        }
+        Ok([header, part])
     }
 
     fn begin(&mut self, shared: &BackupRun) -> Result<()> {
@@ -176,10 +193,13 @@ impl Large {
                 if !from.is_multiple_of(CLONE_BLOCK) || !to.is_multiple_of(CLONE_BLOCK) {
                     break;
                 }
-                shared.run.cancel.check("the archive is as it was")?;
+                shared.check_cancel()?;
                 let left = (length - done).min(CLONED_PART);
                 let whole = left - left % CLONE_BLOCK;
-                if !shared.append.clone_from(&shared.clones, self.source.handle(), from, whole, to) {
+                let cloned = shared.outlet.archive().is_some_and(|archive| {
+                    archive.clone_from(&shared.clones, self.source.handle(), from, whole, to)
+                });
+                if !cloned {
                     return Ok(());
                 }
                 match self.cloned.back_mut() {
@@ -201,7 +221,9 @@ impl Large {
             length = length.min(PART as u64);
             let mut buffer = shared.buffer();
             buffer.resize(usize::try_from(length).unwrap_or(PART), 0);
-            shared.append.reader().read_exact(&mut buffer, self.data_at() + self.position)?;
+            if let Some(archive) = shared.outlet.archive() {
+                archive.reader().read_exact(&mut buffer, self.data_at() + self.position)?;
+            }
             self.hasher.update(&buffer);
             shared.give_back(buffer);
         }
@@ -223,13 +245,13 @@ impl Large {
         bytes.resize(length, 0);
         self.fill(&mut bytes)?;
         shared.run.observer.bytes(length as u64);
-        if self.covers_data() {
+        if self.covers_data() || self.late.is_some() {
             self.hasher.update(&bytes);
         }
         if self.is_done() {
             bytes.resize(length + padding(self.stored), 0);
         }
-        Ok(Piece { at, bytes })
+        Ok(Piece::sealed(at, bytes))
     }
 
     /// Fills `buffer` with what comes next.
@@ -267,18 +289,25 @@ impl Large {
         }
     }
 
-    fn finish(&mut self, shared: &BackupRun, totals: &mut Totals) -> Result<Piece> {
+    /// What is left to be written when all was read: the header, unless that was written first.
+    fn finish(&mut self, shared: &BackupRun, totals: &mut Totals) -> Result<Option<Piece>> {
         if let Some(change) = self.source.change(self.shrunk, &self.path)? {
             shared.warn(&self.path, change)?;
         }
-        if !self.covers_data() {
-            self.hasher.update(&self.header);
-            totals.unhashed += self.stored;
+        match &self.late {
+            Some(late) => drop(late.set(self.hasher.finalize().into())),
+            None if !self.covers_data() => totals.unhashed += self.stored,
+            None => {}
         }
-        let checksum = self.hasher.finalize();
+        Ok(if self.header_first { None } else { Some(self.seal_header(totals)) })
+    }
+
+    /// The header with its checksum, to be written.
+    fn seal_header(&mut self, totals: &mut Totals) -> Piece {
+        let checksum = if self.covers_data() { self.hasher.finalize() } else { blake3::hash(&self.header) };
         seal(&mut self.header, self.encoded.digits_at, checksum);
         totals.add_member(self.at - self.snapshot_start, &checksum);
-        Ok(Piece { at: self.at, bytes: std::mem::take(&mut self.header) })
+        Piece::sealed(self.at, std::mem::take(&mut self.header))
     }
 }
 

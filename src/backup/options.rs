@@ -26,6 +26,9 @@ pub struct BackupOptions {
     pub note: Option<String>,
     /// Which content is hashed.
     pub checksum: ChecksumPolicy,
+    /// Write an index too; older versions of this program do not restore a snapshot that has one. A stream
+    /// always has one.
+    pub index: bool,
     /// Cut what follows the archive's end, even when it may be another archive.
     pub discard_tail: bool,
     /// How long to wait for other runs on the archive or a volume.
@@ -38,6 +41,7 @@ impl Default for BackupOptions {
             archive: PathBuf::from(DEFAULT_ARCHIVE),
             note: None,
             checksum: ChecksumPolicy::Auto,
+            index: false,
             discard_tail: false,
             lock_timeout: DEFAULT_LOCK_TIMEOUT,
         }

@@ -14,7 +14,9 @@
 //!   without a step leaves none (all is done, or the run has failed), or it has found room and pushes, which
 //!   wakes one.
 //! - *While anything is left, a thread is at work or a step can be taken.* Pieces wait only for the piece
-//!   that is being written, and jobs only for pieces.
+//!   that is being written, and jobs only for pieces. In a stream, where pieces are written in the order of
+//!   their offsets, they wait for one that comes before them: the job that it comes of is being read, or it
+//!   is the first of those that wait, and is read whatever else is waiting.
 //! - *When nothing is left, all are woken*, and again when the walk ends. This is what those wait for who
 //!   wait for the end, and whoever waits for room has it then at the latest. (It is mostly woken long before
 //!   that, as each step that is done wakes one more.)
@@ -60,6 +62,14 @@ pub(super) enum Wake {
     All,
 }
 
+/// What has its place in the archive.
+pub(super) trait Located {
+    /// Where it begins, or what comes of it next.
+    fn at(&self) -> u64;
+    /// How many bytes it has, where that is known.
+    fn len(&self) -> u64;
+}
+
 /// The state: what is to be done, and what is being done.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct WorkQueue<J, P> {
@@ -76,10 +86,13 @@ pub(super) struct WorkQueue<J, P> {
     max_jobs: usize,
     /// How many pieces wait when nothing more is read.
     max_pieces: usize,
+    /// Where pieces are written in the order of their offsets: the offset of the next one.
+    in_order: Option<u64>,
 }
 
-impl<J, P> WorkQueue<J, P> {
-    pub(super) fn new(max_jobs: usize, max_pieces: usize) -> Self {
+impl<J: Located, P: Located> WorkQueue<J, P> {
+    /// With `in_order` pieces are written in the order of their offsets, from that one on.
+    pub(super) fn new(max_jobs: usize, max_pieces: usize, in_order: Option<u64>) -> Self {
         WorkQueue {
             jobs: VecDeque::new(),
             pieces: VecDeque::new(),
@@ -89,6 +102,7 @@ impl<J, P> WorkQueue<J, P> {
             stopped: false,
             max_jobs,
             max_pieces,
+            in_order,
         }
     }
 
@@ -124,9 +138,10 @@ impl<J, P> WorkQueue<J, P> {
         self.reading = self.reading.saturating_sub(1);
         if !self.stopped {
             self.pieces.extend(pieces);
-            // In front: files are finished, and closed, in their order.
+            // Before those that come after it: files are finished, and closed, in their order.
             if let Some(rest) = rest {
-                self.jobs.push_front(rest);
+                let place = self.jobs.iter().take_while(|job| job.at() < rest.at()).count();
+                self.jobs.insert(place, rest);
             }
         }
         self.after_step()
@@ -157,13 +172,14 @@ impl<J, P> WorkQueue<J, P> {
     }
 
     fn take(&mut self) -> Option<Work<J, P>> {
-        if !self.writing
-            && let Some(piece) = self.pieces.pop_front()
-        {
+        if let Some(piece) = self.next_piece().and_then(|place| self.pieces.remove(place)) {
             self.writing = true;
+            if let Some(next) = &mut self.in_order {
+                *next += piece.len();
+            }
             return Some(Work::Write(piece));
         }
-        if self.pieces.len() < self.max_pieces
+        if self.may_read()
             && let Some(job) = self.jobs.pop_front()
         {
             self.reading += 1;
@@ -173,8 +189,22 @@ impl<J, P> WorkQueue<J, P> {
     }
 
     fn has_step(&self) -> bool {
-        (!self.writing && !self.pieces.is_empty())
-            || (self.pieces.len() < self.max_pieces && !self.jobs.is_empty())
+        self.next_piece().is_some() || self.may_read()
+    }
+
+    /// Which piece can be written now.
+    fn next_piece(&self) -> Option<usize> {
+        match self.in_order {
+            _ if self.writing => None,
+            None => (!self.pieces.is_empty()).then_some(0),
+            Some(next) => self.pieces.iter().position(|piece| piece.at() == next),
+        }
+    }
+
+    /// Whether a job can be read now.
+    fn may_read(&self) -> bool {
+        let first = self.jobs.front();
+        first.is_some_and(|job| self.pieces.len() < self.max_pieces || self.in_order == Some(job.at()))
     }
 
     fn is_idle(&self) -> bool {

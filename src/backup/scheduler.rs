@@ -2,7 +2,8 @@
 //! them, that one too when nothing can be added, read what was placed and write it there.
 //!
 //! Writes to one file exclude each other in the kernel, so at any time one thread writes while the others
-//! read. The order does not matter: every piece knows its offset, and until the commit nobody looks. Who does
+//! read. The order does not matter: every piece knows its offset, and until the commit nobody looks. (To a
+//! stream they are written in the order of these offsets.) Who does
 //! what next, and who is woken when, is decided in [`queue`](crate::backup::queue).
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use std::thread;
 use crate::backup::bundle::Bundle;
 use crate::backup::large::Large;
 use crate::backup::piece::{Piece, Totals};
-use crate::backup::queue::{Next, Until, Wake, Work, WorkQueue};
+use crate::backup::queue::{Located, Next, Until, Wake, Work, WorkQueue};
 use crate::backup::shared::{BackupRun, lock};
 use crate::error::{Error, Result};
 
@@ -29,6 +30,32 @@ pub(super) enum ReadJob {
     Bundle(Bundle),
     /// One that is not.
     Large(Box<Large>),
+    /// Nothing is to be read for it: it has its turn.
+    Ready(Piece),
+}
+
+impl Located for ReadJob {
+    fn at(&self) -> u64 {
+        match self {
+            ReadJob::Bundle(bundle) => bundle.at(),
+            ReadJob::Large(large) => large.at(),
+            ReadJob::Ready(piece) => piece.at,
+        }
+    }
+
+    fn len(&self) -> u64 {
+        0
+    }
+}
+
+impl Located for Piece {
+    fn at(&self) -> u64 {
+        self.at
+    }
+
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
 }
 
 pub(super) struct Scheduler<'a> {
@@ -54,8 +81,9 @@ struct FirstFailure {
 
 impl<'a> Scheduler<'a> {
     pub(super) fn new(shared: &'a BackupRun<'a>) -> Self {
+        let in_order = shared.outlet.is_stream().then(|| shared.outlet.first());
         let schedule = Schedule {
-            queue: WorkQueue::new(MAX_JOBS, MAX_PIECES),
+            queue: WorkQueue::new(MAX_JOBS, MAX_PIECES, in_order),
             totals: Totals::default(),
             failed: None,
             bundles: Vec::new(),
@@ -119,6 +147,11 @@ impl<'a> Scheduler<'a> {
                         Work::Write(piece) => self.write(piece),
                         Work::Read(ReadJob::Bundle(bundle)) => self.read_bundle(bundle),
                         Work::Read(ReadJob::Large(large)) => self.read_large(large),
+                        Work::Read(ReadJob::Ready(piece)) => {
+                            let mut schedule = lock(&self.schedule);
+                            self.wake(schedule.queue.read([piece], None));
+                            schedule
+                        }
                     };
                 }
             }
@@ -133,13 +166,14 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    fn write(&self, piece: Piece) -> MutexGuard<'_, Schedule> {
-        let written = self.guarded(|| self.shared.append.write(&piece.bytes, piece.at));
-        self.shared.give_back(piece.bytes);
+    fn write(&self, mut piece: Piece) -> MutexGuard<'_, Schedule> {
+        let (at, mut totals) = (piece.at, Totals::default());
+        let written = self.guarded(|| {
+            piece.seal(&mut totals)?;
+            self.shared.outlet.write(piece.bytes, at).map(|buffer| self.shared.give_back(buffer))
+        });
         let mut schedule = lock(&self.schedule);
-        if let Err(error) = written {
-            schedule.fail(piece.at, error);
-        }
+        schedule.count(at, &totals, written);
         self.wake(schedule.queue.wrote());
         schedule
     }

@@ -2,14 +2,14 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::archive::append::Append;
+use crate::backup::outlet::Outlet;
 use crate::error::Result;
 use crate::fs::clone::DevicePair;
 use crate::observer::Run;
 use crate::snapshot::manifest::Warnings;
 
 pub(super) struct BackupRun<'a> {
-    pub(super) append: &'a Append,
+    pub(super) outlet: Outlet<'a>,
     pub(super) run: &'a Run<'a>,
     pub(super) clones: DevicePair,
     warnings: Mutex<Warnings>,
@@ -18,14 +18,19 @@ pub(super) struct BackupRun<'a> {
 }
 
 impl<'a> BackupRun<'a> {
-    pub(super) fn new(append: &'a Append, run: &'a Run<'a>) -> Self {
+    pub(super) fn new(outlet: Outlet<'a>, run: &'a Run<'a>) -> Self {
         BackupRun {
-            append,
+            outlet,
             run,
             clones: DevicePair::default(),
             warnings: Mutex::default(),
             buffers: Mutex::default(),
         }
+    }
+
+    /// Fails once the run was asked to stop.
+    pub(super) fn check_cancel(&self) -> Result<()> {
+        self.run.cancel.check(self.outlet.state())
     }
 
     pub(super) fn warn(&self, path: &[u8], reason: impl Into<String>) -> Result<()> {

@@ -1,19 +1,21 @@
 //! Where members get their places in the archive, one after the other, before their data is read. Small ones
 //! are gathered into bundles, large ones go on their own; both are handed to the [`Scheduler`].
 
-use crate::archive::append::Append;
 use crate::archive::checksum::{Cover, seal};
 use crate::archive::encode::encode;
 use crate::archive::entry::{Entry, Kind, Sparse};
+use crate::archive::padding;
 use crate::archive::ustar::Block;
-use crate::archive::{END_LEN, padding};
 use crate::backup::bundle::Bundle;
+use crate::backup::index::BackupIndex;
 use crate::backup::large::{CloneFallback, Large, refused};
 use crate::backup::options::ChecksumPolicy;
+use crate::backup::outlet::Outlet;
+use crate::backup::piece::LateSlot;
 use crate::backup::scheduler::{ReadJob, Scheduler};
 use crate::backup::source::SourceFile;
 use crate::error::Result;
-use crate::fs::clone::may_share;
+use crate::fs::Stat;
 use crate::snapshot::MAX_CLOSING_FILE;
 use crate::snapshot::digest::Digest;
 
@@ -24,8 +26,9 @@ const MIN_CLONED: u64 = 1 << 20;
 
 pub(super) struct Sink<'a> {
     scheduler: &'a Scheduler<'a>,
-    append: &'a Append,
+    outlet: Outlet<'a>,
     policy: ChecksumPolicy,
+    index: Option<BackupIndex>,
     bundle: Bundle,
     marked: bool,
     members: u64,
@@ -34,11 +37,22 @@ pub(super) struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    pub(super) fn new(scheduler: &'a Scheduler<'a>, policy: ChecksumPolicy) -> Self {
-        let append = scheduler.shared.append;
-        let start = append.start();
-        let bundle = Bundle::new(start + END_LEN, start, Bundle::default());
-        Sink { scheduler, append, policy, bundle, marked: false, members: 1, entries: 0, size: 0 }
+    /// Stores to where `scheduler` writes, with an `index` where that is wanted.
+    pub(super) fn new(
+        scheduler: &'a Scheduler<'a>,
+        policy: ChecksumPolicy,
+        index: Option<BackupIndex>,
+    ) -> Self {
+        let outlet = scheduler.shared.outlet;
+        let bundle = Bundle::new(outlet.first(), outlet.start(), Bundle::default());
+        Sink { scheduler, outlet, policy, index, bundle, marked: false, members: 1, entries: 0, size: 0 }
+    }
+
+    /// What follows is of another volume, whose name in the archive has so many bytes.
+    pub(super) fn enter_volume(&mut self, volume: usize, name_len: usize) {
+        if let Some(index) = &mut self.index {
+            index.enter(volume as u64, name_len);
+        }
     }
 
     /// How many members the volumes have until now.
@@ -56,20 +70,26 @@ impl<'a> Sink<'a> {
     }
 
     /// Stores an entry that has no data. `path` is what a message calls it.
-    pub(super) fn entry(&mut self, entry: &Entry, path: &[u8]) -> Result<()> {
-        let cover = self.cover();
+    pub(super) fn entry(&mut self, entry: &Entry, stat: &Stat, path: &[u8]) -> Result<()> {
+        let (cover, at) = (self.cover(), self.bundle.end());
         let encoded = encode(self.bundle.buffer(), entry, 0, cover, |needed| needed)
             .map_err(|reason| refused(path, reason))?;
         self.bundle.add(encoded, cover, &[], None);
-        self.count(entry)
+        self.count(entry, stat, at, None)
     }
 
     /// Stores a regular file.
-    pub(super) fn file(&mut self, entry: &mut Entry, source: SourceFile, path: &[u8]) -> Result<()> {
+    pub(super) fn file(
+        &mut self,
+        entry: &mut Entry,
+        source: SourceFile,
+        stat: &Stat,
+        path: &[u8],
+    ) -> Result<()> {
         entry.sparse = source.has_holes().then_some(Sparse::Map);
-        let stored = source.stored();
+        let (stored, at, mut late) = (source.stored(), self.bundle.end(), None);
         if stored > MAX_SMALL {
-            self.large(entry, source, stored, path)?;
+            late = self.large(entry, source, stored, path)?;
         } else {
             let cover = self.cover();
             let encoded = encode(self.bundle.buffer(), entry, stored, cover, |needed| needed)
@@ -77,35 +97,69 @@ impl<'a> Sink<'a> {
             let opening = source.opening();
             self.bundle.add(encoded, cover, &opening, (stored > 0).then_some((source, path)));
         }
-        self.count(entry)
+        self.count(entry, stat, at, late)
     }
 
-    fn large(&mut self, entry: &Entry, source: SourceFile, stored: u64, path: &[u8]) -> Result<()> {
+    /// Returns where the checksum of its content goes, if that is not in its header.
+    fn large(
+        &mut self,
+        entry: &Entry,
+        source: SourceFile,
+        stored: u64,
+        path: &[u8],
+    ) -> Result<Option<LateSlot>> {
         self.hand_over()?;
+        let is_stream = self.outlet.is_stream();
         let may_clone = stored >= MIN_CLONED
             && self.scheduler.shared.clones.may_clone()
-            && may_share(source.handle(), self.append.handle());
+            && self.outlet.may_clone(source.handle());
         let (cover, clone) = match (may_clone, self.policy) {
+            (false, _) if is_stream => (Cover::Header, None),
             (false, _) => (self.cover(), None),
             (true, ChecksumPolicy::Auto) => (Cover::Header, Some(CloneFallback::CoverData)),
             (true, _) => (self.cover(), Some(CloneFallback::SameCover)),
         };
-        let (at, start) = (self.bundle.end(), self.append.start());
-        let large = Large::new(at, start, entry.clone(), source, path, cover, clone)
+        let (at, start) = (self.bundle.end(), self.outlet.start());
+        let mut large = Large::new(at, start, entry.clone(), source, path, cover, clone)
             .map_err(|reason| refused(path, reason))?;
+        let late = (is_stream && self.policy != ChecksumPolicy::Never).then(LateSlot::default);
+        if is_stream {
+            large = large.header_first(late.clone());
+        }
         self.mark(large.first_block().as_ref())?;
         self.bundle = Bundle::new(large.end(), start, self.scheduler.bundle());
-        self.scheduler.push(ReadJob::Large(Box::new(large)))
+        self.scheduler.push(ReadJob::Large(Box::new(large)))?;
+        Ok(late)
     }
 
-    fn count(&mut self, entry: &Entry) -> Result<()> {
+    /// Counts a member, whose header blocks begin at `at`.
+    fn count(&mut self, entry: &Entry, stat: &Stat, at: u64, late: Option<LateSlot>) -> Result<()> {
         self.members += 1;
         self.entries += 1;
         if entry.kind == Kind::File {
             // Files of nothing but a hole may have any size.
             self.size = self.size.saturating_add(entry.size);
         }
+        if let Some(index) = &mut self.index {
+            index.push(entry, stat, at - self.outlet.start(), late);
+            if index.is_full() {
+                self.end_index_part()?;
+            }
+        }
         if self.bundle.is_full() { self.hand_over() } else { Ok(()) }
+    }
+
+    /// Makes what the index has gathered a member.
+    fn end_index_part(&mut self) -> Result<()> {
+        self.hand_over()?;
+        if let Some(index) = self.index.as_mut().filter(|index| !index.is_empty()) {
+            let (at, start) = (self.bundle.end(), self.outlet.start());
+            let piece = index.part(at, start)?;
+            self.members += 1;
+            self.bundle = Bundle::new(at + piece.bytes.len() as u64, start, self.scheduler.bundle());
+            self.scheduler.push(ReadJob::Ready(piece))?;
+        }
+        Ok(())
     }
 
     fn hand_over(&mut self) -> Result<()> {
@@ -114,14 +168,14 @@ impl<'a> Sink<'a> {
         }
         let first = self.bundle.first_block();
         self.mark(first.as_ref())?;
-        let next = Bundle::new(self.bundle.end(), self.append.start(), self.scheduler.bundle());
+        let next = Bundle::new(self.bundle.end(), self.outlet.start(), self.scheduler.bundle());
         self.scheduler.push(ReadJob::Bundle(std::mem::replace(&mut self.bundle, next)))
     }
 
     /// Before anything else is written, the first block is.
     fn mark(&mut self, first: Option<&Block>) -> Result<()> {
         if let (false, Some(first)) = (self.marked, first) {
-            self.append.mark(first)?;
+            self.outlet.mark(first)?;
             self.marked = true;
         }
         Ok(())
@@ -129,10 +183,11 @@ impl<'a> Sink<'a> {
 
     /// Waits until all is written; what is still to come are the files that close the snapshot.
     pub(super) fn settle(mut self) -> Result<ClosingFiles<'a>> {
-        self.hand_over()?;
+        self.end_index_part()?;
         let totals = self.scheduler.finish()?;
         Ok(ClosingFiles {
-            append: self.append,
+            outlet: self.outlet,
+            index: self.index,
             at: self.bundle.end(),
             bytes: Vec::new(),
             members: self.members,
@@ -146,7 +201,8 @@ impl<'a> Sink<'a> {
 
 /// The end of a snapshot, whose volumes are all written.
 pub(super) struct ClosingFiles<'a> {
-    append: &'a Append,
+    outlet: Outlet<'a>,
+    index: Option<BackupIndex>,
     at: u64,
     bytes: Vec<u8>,
     /// How many members there are, `.snapshot-begin` counted.
@@ -163,7 +219,17 @@ pub(super) struct ClosingFiles<'a> {
 impl ClosingFiles<'_> {
     /// How many bytes the snapshot has until now.
     pub(super) fn length(&self) -> u64 {
-        self.at + self.bytes.len() as u64 - self.append.start()
+        self.at + self.bytes.len() as u64 - self.outlet.start()
+    }
+
+    /// Closes the index, if there is one; returns where its last member lies in the snapshot, and whether
+    /// any content has its checksum in the index.
+    pub(super) fn index(&mut self) -> Result<Option<(u64, bool)>> {
+        let Some(index) = self.index.take() else { return Ok(None) };
+        let (offset, has_late) = (self.length(), index.has_late());
+        let (entry, table) = index.table(offset);
+        self.file(&entry, &table, Cover::Full)?;
+        Ok(Some((offset, has_late)))
     }
 
     /// Stores one of the closing files, and returns its checksum.
@@ -188,7 +254,8 @@ impl ClosingFiles<'_> {
 
     /// Writes them, and returns where the archive now ends.
     pub(super) fn finish(self) -> Result<u64> {
-        self.append.write(&self.bytes, self.at)?;
-        Ok(self.at + self.bytes.len() as u64)
+        let end = self.at + self.bytes.len() as u64;
+        self.outlet.write(self.bytes, self.at)?;
+        Ok(end)
     }
 }

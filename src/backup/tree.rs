@@ -134,7 +134,7 @@ impl<'a, 'b> Tree<'a, 'b> {
                 }
                 continue;
             };
-            self.shared.run.cancel.check("the archive is as it was")?;
+            self.shared.check_cancel()?;
             path.extend_from_slice(name);
             let here =
                 descent.here().map_err(|source| self.failed("open", &path[..directory_len], source))?;
@@ -263,7 +263,7 @@ impl<'a, 'b> Tree<'a, 'b> {
     fn directory(&mut self, path: &[u8], handle: &Handle, stat: &Stat) -> Result<()> {
         self.describe(path, Kind::Directory, stat);
         self.read_xattrs(path, handle)?;
-        self.put(path)
+        self.put(path, stat)
     }
 
     fn file(&mut self, path: &[u8], handle: Handle, stat: &Stat) -> Result<()> {
@@ -272,7 +272,7 @@ impl<'a, 'b> Tree<'a, 'b> {
         self.read_xattrs(path, &handle)?;
         join_into(&mut self.full, self.volume.path.as_bytes(), path);
         let source = SourceFile::new(handle, stat, &self.full)?;
-        self.sink.file(&mut self.entry, source, &self.full)?;
+        self.sink.file(&mut self.entry, source, stat, &self.full)?;
         self.shared.run.observer.member(&self.full);
         Ok(())
     }
@@ -291,7 +291,7 @@ impl<'a, 'b> Tree<'a, 'b> {
             self.entry.link = target.map_err(|source| self.failed("read the link", path, source))?;
         }
         self.read_xattrs(path, handle)?;
-        self.put(path)
+        self.put(path, stat)
     }
 
     /// Whether this file was stored under another name; if so, this one is stored as a link to it.
@@ -306,7 +306,7 @@ impl<'a, 'b> Tree<'a, 'b> {
         let name = first.name.clone();
         self.describe(path, Kind::HardLink, stat);
         self.entry.link = name;
-        self.put(path)?;
+        self.put(path, stat)?;
         if is_last {
             self.links.remove(&stat.id);
         }
@@ -331,7 +331,7 @@ impl<'a, 'b> Tree<'a, 'b> {
             _ => return self.warn(path, "it is a mount and neither a directory nor a file: it is left out"),
         };
         self.describe(path, kind, stat);
-        self.put(path)?;
+        self.put(path, stat)?;
         self.warn(path, "it is a mount of its own and stored empty: name it in `volumes` to back it up")
     }
 
@@ -356,9 +356,9 @@ impl<'a, 'b> Tree<'a, 'b> {
     }
 
     /// Stores the entry, which has no data.
-    fn put(&mut self, path: &[u8]) -> Result<()> {
+    fn put(&mut self, path: &[u8], stat: &Stat) -> Result<()> {
         join_into(&mut self.full, self.volume.path.as_bytes(), path);
-        self.sink.entry(&self.entry, &self.full)?;
+        self.sink.entry(&self.entry, stat, &self.full)?;
         self.shared.run.observer.member(&self.full);
         Ok(())
     }

@@ -9,6 +9,7 @@ use snapshotter::{BackupOptions, ChecksumPolicy};
 
 use crate::cli::output::{print_json, print_line};
 use crate::cli::session::Session;
+use crate::cli::stderr::say;
 use crate::cli::units::{bytes, count, duration, remarks};
 
 /// Shown below the command's help.
@@ -17,7 +18,8 @@ Examples:
   docker run --rm --volumes-from busy_lewin \\
     -v $PWD/backup.tar:/backup.tar -v $PWD/config.yml:/config.yml snapshotter backup
   snapshotter backup --archive backup.tar --prefix volumes/web --volume /srv/web \\
-    --note \"before 2.0\"";
+    --note \"before 2.0\"
+  snapshotter backup --archive - | zstd > backup.tar.zst";
 
 /// The arguments of `backup`.
 #[derive(Debug, Args)]
@@ -30,7 +32,11 @@ pub(crate) struct BackupCommand {
     checksum: WhenToHash,
     /// Cut off what follows the archive's end, even when it may be another archive
     #[arg(long)]
-    discard_tail: bool,
+    pub(crate) discard_tail: bool,
+    /// Write an index too. Older versions of this program do not restore a snapshot that has one. A
+    /// stream always has one
+    #[arg(long)]
+    index: bool,
 }
 
 /// [`ChecksumPolicy`] as an argument.
@@ -62,9 +68,20 @@ impl BackupCommand {
             archive: session.archive_path(),
             note: self.note,
             checksum: self.checksum.into(),
+            index: self.index,
             discard_tail: self.discard_tail,
             lock_timeout: session.lock_timeout(),
         };
+        if session.archive_is_stream() {
+            // The archive goes to stdout, and so the report does not.
+            let report = session.watch(|run| snapshotter::backup_to_stdout(&config, &options, run))?;
+            if session.json() {
+                session.report_beside(report);
+            } else if !session.quiet() {
+                say(&summary(&report));
+            }
+            return Ok(());
+        }
         let report = session.watch(|run| snapshotter::backup(&config, &options, run))?;
         let printed = if session.json() {
             print_json(&report)

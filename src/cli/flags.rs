@@ -18,7 +18,7 @@ pub(crate) struct Flags {
     /// The configuration [default: /config.yml]
     #[arg(long, global = true, value_name = "FILE", env = "SNAPSHOTTER_CONFIG", value_parser = any_path())]
     config: Option<PathBuf>,
-    /// The archive; `restore`, `list` and `verify` read standard input for `-`
+    /// The archive; for `-`, `backup` writes one to standard output, and the others read standard input
     #[arg(
         long, global = true, value_name = "FILE", env = "SNAPSHOTTER_ARCHIVE",
         default_value = snapshotter::DEFAULT_ARCHIVE, value_parser = any_path(),
@@ -70,6 +70,11 @@ impl Flags {
     pub(crate) fn archive(&self) -> &Path {
         let named = Some(self.archive.as_path()).filter(|path| !path.as_os_str().is_empty());
         named.unwrap_or(Path::new(snapshotter::DEFAULT_ARCHIVE))
+    }
+
+    /// Whether that is standard input or output.
+    pub(crate) fn archive_is_stream(&self) -> bool {
+        self.archive().as_os_str() == "-"
     }
 }
 

@@ -134,6 +134,14 @@ fn of_archive(hint: &Hint) -> Option<&'static str> {
         Hint::WaitLonger => "wait for that one, or give it longer with --lock-timeout",
         Hint::NameAnotherArchive => "name another path",
         Hint::NameFileInIt => "name a file, such as `backup.tar` in it",
+        Hint::SendStream => {
+            "send the archive to a file or a program: `snapshotter backup --archive - > backup.tar`"
+        }
+        Hint::SendToNewFile => {
+            "a stream is a whole archive, so send it to a new file; to append to an archive, name it with \
+             --archive"
+        }
+        Hint::ReaderEnded => "the program that it was written to has ended: see what it says",
         Hint::NoStream => {
             "an archive is a file and no stream: name it with --archive, or `./-` if that is its name"
         }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use snapshotter::config::{Config, Exclude, Named, Need, Overrides};
 use snapshotter::name::Shown;
 use snapshotter::observer::{Cancel, Run};
-use snapshotter::report::{Event, Problem};
+use snapshotter::report::{BackupReport, Event, Problem};
 use snapshotter::{Archive, DEFAULT_CONFIG, ListOptions, Result, SnapshotFilter};
 
 use crate::cli::flags::{Flags, VolumeFlags};
 use crate::cli::problems;
 use crate::cli::progress::ProgressDisplay;
-use crate::cli::stderr::{EventFormat, say};
+use crate::cli::stderr::{EventFormat, object, say};
 
 /// One run of the program.
 #[derive(Debug)]
@@ -46,6 +46,19 @@ impl Session {
     pub(crate) fn archive(&self) -> Archive {
         let path = self.flags.archive();
         if path.as_os_str() == "-" { Archive::stdin() } else { path.into() }
+    }
+
+    /// Whether that is standard input or output.
+    pub(crate) fn archive_is_stream(&self) -> bool {
+        self.flags.archive_is_stream()
+    }
+
+    /// Writes a report as JSON to stderr, on a line of its own.
+    pub(crate) fn report_beside(&self, report: BackupReport) {
+        match self.flags.events {
+            EventFormat::Text => object(&report),
+            EventFormat::Json => EventFormat::Json.write(&Event::Report(Box::new(report))),
+        }
     }
 
     /// How long to wait for other runs.

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
 use clap::builder::StyledStr;
+use serde::Serialize;
 use snapshotter::Error;
 use snapshotter::name::Shown;
 use snapshotter::report::{End, Event, RunError};
@@ -27,9 +28,7 @@ impl EventFormat {
     /// is written where the name of its archive is known.
     pub(crate) fn write(self, event: &Event) {
         if self == EventFormat::Json {
-            // Strings and numbers only: this cannot fail.
-            let line = serde_json::to_string(event).unwrap_or_default();
-            return to_stderr(&(line + "\n"));
+            return object(event);
         }
         match event {
             Event::Warning(warning) => say(&format!("warning: {warning}")),
@@ -42,6 +41,13 @@ impl EventFormat {
             _ => {}
         }
     }
+}
+
+/// Writes `value` as JSON on a line of its own.
+pub(crate) fn object(value: &impl Serialize) {
+    // Strings and numbers only: this cannot fail.
+    let line = serde_json::to_string(value).unwrap_or_default();
+    to_stderr(&(line + "\n"));
 }
 
 /// Says `text` to the user.

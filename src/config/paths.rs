@@ -62,7 +62,7 @@ impl Volume {
         if let Some(name) = components.iter().find(|name| staging(name)) {
             return Err(format!("{shown} cannot be a volume: the name `{name}` is reserved for restore"));
         }
-        let closing = ["volumes-data.yml", "snapshot.json"].contains(first);
+        let closing = ["volumes-data.yml", "snapshot.index", "snapshot.json"].contains(first);
         if closing || (*first == ".snapshot-begin" && prefix.is_empty()) {
             let way_out = if closing { "rename it" } else { "give a prefix" };
             return Err(format!(
@@ -125,6 +125,7 @@ mod tests {
             ("/a\0", "NUL"),
             ("/volumes-data.yml", "reserved"),
             ("/volumes-data.yml/a", "reserved"),
+            ("/snapshot.index", "reserved"),
             ("/./snapshot.json", "reserved"),
             ("/a/.snapshotter-staging", "reserved"),
             ("/.snapshotter-staging.7/b", "reserved"),

@@ -65,6 +65,12 @@ pub enum Hint {
     ArchiveIsDirectory,
     /// It is no regular file.
     ArchiveIsNoFile,
+    /// An archive is to be written to where nobody reads it.
+    SendStream,
+    /// A stream is a whole archive, and would follow something.
+    SendToNewFile,
+    /// Who reads what is written has ended.
+    ReaderEnded,
     /// `-` stands for a stream elsewhere, and an archive is none.
     NoStream,
     /// Standard input is a terminal.
@@ -202,6 +208,7 @@ impl Hint {
             Errno::EACCES => Hint::AccessDenied,
             Errno::EIO => Hint::FailingDisk,
             Errno::EMFILE => Hint::MoreOpenFiles,
+            Errno::EPIPE => Hint::ReaderEnded,
             Errno::ENFILE => Hint::MoreOpenFilesOfMachine,
             Errno::ENOSYS => Hint::OldKernel,
             _ => return None,

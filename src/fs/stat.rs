@@ -46,6 +46,8 @@ pub(crate) struct Stat {
     /// Bytes that are allocated on disk.
     pub(crate) allocated: u64,
     pub(crate) mtime: Time,
+    /// When its attributes changed last.
+    pub(crate) ctime: Time,
     /// When it was made, where the filesystem knows.
     pub(crate) born: Option<Time>,
     pub(crate) id: FileId,
@@ -102,6 +104,7 @@ fn stat(dir: impl AsFd, name: &[u8], flags: AtFlags) -> io::Result<Stat> {
         size: found.stx_size,
         allocated: found.stx_blocks.saturating_mul(512),
         mtime: time(&found.stx_mtime),
+        ctime: time(&found.stx_ctime),
         born: has_born.then(|| time(&found.stx_btime)),
         id: FileId { dev: (found.stx_dev_major, found.stx_dev_minor), ino: found.stx_ino },
         nlink: u64::from(found.stx_nlink),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::Hint;
 use crate::observer::Phase;
+use crate::report::backed_up::BackupReport;
 use crate::snapshot::catalog::Problem;
 use crate::warning::Warning;
 
@@ -16,7 +17,7 @@ use crate::warning::Warning;
 /// assert_eq!(event, Event::Begin { phase: Phase::Restoring, bytes: Some(4096) });
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Event {
@@ -49,6 +50,8 @@ pub enum Event {
     },
     /// `verify` found something wrong.
     Problem(Problem),
+    /// With `--json`, what a backup did whose archive went to stdout.
+    Report(Box<BackupReport>),
     /// The run is over. This is the last event, and each run has one.
     End(End),
     /// An event that a later version writes.

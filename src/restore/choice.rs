@@ -22,7 +22,7 @@ use crate::restore::target::holds_something;
 use crate::restore::wanted::{Wanted, want, without_read_only};
 use crate::snapshot::catalog::{self, Catalog};
 use crate::snapshot::salvage::{self, Remnant, Salvage};
-use crate::snapshot::{Snapshot, go, select};
+use crate::snapshot::{Snapshot, go, index, select};
 use crate::volume::VolumeType;
 
 /// What was chosen, and how much it is.
@@ -77,6 +77,7 @@ impl Choice {
             salvage::open(&options.archive, &spool(None, config, options), options.lock_timeout, run)?;
         let reader = reader.with_any_padding();
         let mut remnant = choose_remnant(&reader, &mut salvage, config, options)?;
+        remnant.snapshot.keep_to(index::what_is_left(&reader, &remnant.snapshot, run)?);
         let others = salvage.remnants.iter().filter(|other| !other.doubtful);
         let doubt = doubt(others.map(|other| &other.snapshot), &remnant.snapshot, options);
         let mut wanted = want(config, options, &remnant.snapshot, None, reader.name())?;

@@ -17,6 +17,8 @@ use crate::restore::overwrite::FileSource;
 use crate::restore::rules::check_kind;
 use crate::restore::survey::{FoundMember, walk_on};
 use crate::restore::target::FileTarget;
+use crate::snapshot::index::Lates;
+use crate::snapshot::layout::Place;
 use crate::volume::VolumeType;
 
 type RestoredAs = HashMap<(usize, Vec<u8>), Vec<u8>>;
@@ -64,11 +66,12 @@ fn hand_out(job: &Job, destinations: &mut [Destination], crew: &mut Crew) -> Res
     let mut restored_as = RestoredAs::new();
     // Files that came before their turn, as a further name did.
     let mut ahead: HashSet<Vec<u8>> = HashSet::new();
+    let mut lates = Lates::of(job.reader, job.snapshot)?;
     let mut hand = |found: FoundMember, crew: &mut Crew| {
         let (path, member) = (found.path, found.member);
         match &mut destinations[found.wanted] {
             Destination::Extract(extractor) => {
-                return extract(job, extractor, &found, &mut restored_as, crew);
+                return extract(job, extractor, &found, &mut restored_as, &mut lates, crew);
             }
             Destination::Outline(outline) => {
                 let mut content = Content::new(job.reader, member.data());
@@ -121,6 +124,7 @@ fn extract(
     extractor: &mut Extractor,
     found: &FoundMember,
     restored_as: &mut RestoredAs,
+    lates: &mut Lates,
     crew: &mut Crew,
 ) -> Result<()> {
     let FoundMember { path, member, .. } = *found;
@@ -133,7 +137,12 @@ fn extract(
                 restored_as.insert(source_path, path.to_vec());
                 let mut walk = Walk::new(Arc::clone(job.reader), original);
                 return match walk.step()? {
-                    Step::Member(original) => extractor.member(path, &original, None, crew),
+                    Step::Member(mut original) => {
+                        let volume = job.wanted[found.wanted].index;
+                        let path_of = found.source.unwrap_or_default();
+                        lates.complete(&mut original, &Place { volume, path: path_of })?;
+                        extractor.member(path, &original, None, crew)
+                    }
                     Step::End(_) => Ok(()),
                 };
             }

@@ -21,6 +21,7 @@ use crate::restore::outline::Outline;
 use crate::restore::owners::OwnerRules;
 use crate::restore::wanted::Wanted;
 use crate::snapshot::gaps::{Gap, Gaps};
+use crate::snapshot::index::Lates;
 use crate::snapshot::layout::Place;
 use crate::snapshot::salvage::Remnant;
 use crate::snapshot::{SNAPSHOT_JSON, Snapshot, VOLUMES_DATA, begin_block, under};
@@ -51,6 +52,7 @@ struct Sift<'a> {
     /// How many members of each wanted volume are taken.
     taken: Vec<u64>,
     gaps: Gaps,
+    lates: Lates,
     sifted: Sifted,
     begin: Block,
     buffer: Vec<u8>,
@@ -76,6 +78,7 @@ pub(super) fn sift(
             .collect(),
         taken: vec![0; wanted.len()],
         gaps: Gaps::default(),
+        lates: Lates::of(reader, &remnant.snapshot)?,
         sifted: Sifted::default(),
         begin: begin_block(),
         buffer: vec![0; 256 << 10],
@@ -179,7 +182,10 @@ impl Sift<'_> {
             if at >= self.snapshot.close {
                 return Ok(());
             }
-            let Step::Member(head) = walk.step()? else { return Ok(()) };
+            let Step::Member(mut head) = walk.step()? else { return Ok(()) };
+            if let Some(place) = self.snapshot.layout.locate(head.name) {
+                self.lates.complete(&mut head, &place)?;
+            }
             if head.stored.start == self.snapshot.start && head.header == self.begin {
                 continue;
             }
@@ -256,6 +262,10 @@ impl Sift<'_> {
                 check().map_err(damage)?;
                 let is_in_place = head.stored.end() == self.snapshot.close;
                 return Ok(if is_in_place { Verdict::NotAskedFor } else { Verdict::NoMember });
+            }
+            if self.snapshot.is_index(head.name) {
+                check().map_err(damage)?;
+                return Ok(Verdict::NotAskedFor);
             }
             let is_close = head.stored.is_close();
             return if is_close { Ok(Verdict::NoMember) } else { bad("it belongs to no volume") };

@@ -16,6 +16,7 @@ use crate::name::Shown;
 use crate::restore::only::{is_asked_for, is_inside};
 use crate::restore::rules::{Way, check_path};
 use crate::restore::wanted::Wanted;
+use crate::snapshot::index::Lates;
 use crate::snapshot::layout::Place;
 use crate::snapshot::{Snapshot, VOLUMES_DATA, under};
 use crate::staging;
@@ -86,13 +87,14 @@ pub(super) fn walk_on(
         places[wanted.index] = Some(at);
     }
     let list = under(&snapshot.prefix, VOLUMES_DATA);
+    let mut lates = Lates::of(reader, snapshot)?;
     loop {
         snapshot.gaps.step_over(&mut walk);
         let at = walk.position();
         if at >= snapshot.close {
             return Ok(());
         }
-        let Step::Member(member) = walk.step()? else {
+        let Step::Member(mut member) = walk.step()? else {
             return Err(reader.damaged(at, "the archive ends in the middle of a snapshot"));
         };
         let name = member.name;
@@ -106,7 +108,8 @@ pub(super) fn walk_on(
         };
         let Some(place) = place else {
             // The Go program's archives may hold anything between its members.
-            if snapshot.is_go() || snapshot.strip.is_some() || member.stored.start == snapshot.start {
+            let may_be_anything = snapshot.is_go() || snapshot.strip.is_some();
+            if may_be_anything || member.stored.start == snapshot.start || snapshot.is_index(name) {
                 continue;
             }
             if name == list && member.stored.end() == snapshot.close {
@@ -117,6 +120,7 @@ pub(super) fn walk_on(
         };
         if let Some(wanted) = places[place.volume] {
             check_path(place.path).map_err(|reason| member.data().damaged(reader, reason))?;
+            lates.complete(&mut member, &place)?;
             let is_link = member.kind == Kind::HardLink;
             let source = match &snapshot.strip {
                 _ if !is_link => None,

@@ -115,6 +115,9 @@ impl<'r> Worker<'r> {
         if !matches(checksum, data.header, content, &mut self.scratch) {
             return Err(data.damaged(&self.reader, BAD_CHECKSUM));
         }
+        if data.stored.late.is_some_and(|late| blake3::hash(content) != late) {
+            return Err(data.damaged(&self.reader, BAD_CHECKSUM));
+        }
         Ok(())
     }
 }

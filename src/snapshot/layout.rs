@@ -105,7 +105,7 @@ fn sort(names: &[Vec<u8>]) -> Vec<Sorted> {
 }
 
 /// By bytes, with `/` before all others: so a directory is followed by what is in it.
-fn order(a: &[u8], b: &[u8]) -> Ordering {
+pub(crate) fn order(a: &[u8], b: &[u8]) -> Ordering {
     let shared = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let next = |name: &[u8]| name.get(shared).map(|&byte| (byte != b'/', byte));
     next(a).cmp(&next(b))

@@ -12,9 +12,12 @@ use crate::volume::VolumeType;
 pub(crate) const FORMAT: u32 = 1;
 /// The newest format that this program knows. It is the first one, with `needs`, and has another number
 /// because version 1.0.0 of this program refuses every number but 1, and does not know `needs`.
-const NEWEST_FORMAT: u32 = 2;
-/// What this program can do of that which a snapshot may need. As yet that is nothing.
-const KNOWN_NEEDS: [&str; 0] = [];
+pub(crate) const NEWEST_FORMAT: u32 = 2;
+/// The needs of a snapshot that has an index, and of one in which content has its checksum there.
+pub(crate) const NEEDS_INDEX: &str = "index";
+pub(crate) const NEEDS_LATE: &str = "late-checksums";
+/// What this program can do of that which a snapshot may need.
+const KNOWN_NEEDS: [&str; 2] = [NEEDS_INDEX, NEEDS_LATE];
 /// How many needs are named at most.
 const MAX_SHOWN: usize = 5;
 /// How many warnings are kept in full, and how many bytes of them.
@@ -59,6 +62,9 @@ pub(crate) struct Manifest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<Warning>,
     pub(crate) digest: String,
+    /// Where the last part of its index begins, in bytes from `.snapshot-begin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) index: Option<u64>,
 }
 
 impl Manifest {
@@ -96,6 +102,11 @@ impl Manifest {
     /// Whether its format is one that this program does not know.
     pub(crate) fn is_later(&self) -> bool {
         self.format > NEWEST_FORMAT
+    }
+
+    /// Whether it needs `what`.
+    pub(crate) fn needs(&self, what: &str) -> bool {
+        self.needs.iter().any(|need| need == what)
     }
 
     /// Why this program must not restore the snapshot.

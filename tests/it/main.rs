@@ -40,3 +40,4 @@ mod removals;
 mod round_trip;
 mod selection;
 mod streams;
+mod to_stdout;

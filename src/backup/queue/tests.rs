@@ -5,9 +5,46 @@ use std::collections::HashSet;
 
 use super::*;
 
-/// How many steps a job has, each with a piece; the last has two.
-type Job = u8;
-type TestQueue = WorkQueue<Job, ()>;
+/// A job with so many steps, each with a piece; the last has two. What comes next of it goes to `at`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Job {
+    at: u64,
+    steps: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct TestPiece(u64);
+
+type TestQueue = WorkQueue<Job, TestPiece>;
+
+impl Located for Job {
+    fn at(&self) -> u64 {
+        self.at
+    }
+    fn len(&self) -> u64 {
+        0
+    }
+}
+
+impl Located for TestPiece {
+    fn at(&self) -> u64 {
+        self.0
+    }
+    fn len(&self) -> u64 {
+        1
+    }
+}
+
+/// Jobs with so many steps, one behind the other.
+fn in_a_row(steps: &[u8]) -> Vec<Job> {
+    let mut next = 0;
+    let job = |&steps: &u8| {
+        let at = next;
+        next += u64::from(steps) + 1;
+        Job { at, steps }
+    };
+    steps.iter().map(job).collect()
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Thread {
@@ -15,7 +52,7 @@ enum Thread {
     Walking,
     /// About to ask what is next.
     Awake(Until),
-    Busy(Until, Work<Job, ()>),
+    Busy(Until, Work<Job, TestPiece>),
     Waiting(Until),
     Gone,
 }
@@ -36,13 +73,17 @@ struct World {
     /// What the walking thread, the first, will push.
     jobs: Vec<Job>,
     threads: Vec<Thread>,
+    /// Where pieces are written in their order: where the next one goes.
+    written: Option<u64>,
 }
 
 impl World {
-    fn new(jobs: &[Job], helpers: usize, max_jobs: usize, max_pieces: usize) -> World {
+    fn new(case: Case, in_order: bool) -> World {
+        let (jobs, helpers, max_jobs, max_pieces) = case;
+        let written = in_order.then_some(0);
         let helpers = std::iter::repeat_n(Thread::Awake(Until::Ended), helpers);
         let threads = [Thread::Walking].into_iter().chain(helpers).collect();
-        World { queue: WorkQueue::new(max_jobs, max_pieces), jobs: jobs.to_vec(), threads }
+        World { queue: WorkQueue::new(max_jobs, max_pieces, written), jobs: in_a_row(jobs), threads, written }
     }
 
     /// All that this can become when `wake` is done: one for each thread that may be the one.
@@ -82,9 +123,14 @@ impl World {
                     .into_iter()
                     .flat_map(|mut world| {
                         let wake = match step {
-                            Work::Write(()) => world.queue.wrote(),
-                            Work::Read(1) => world.queue.read([(), ()], None),
-                            Work::Read(steps) => world.queue.read([()], Some(steps - 1)),
+                            Work::Write(_) => world.queue.wrote(),
+                            Work::Read(Job { at, steps: 1 }) => {
+                                world.queue.read([TestPiece(at), TestPiece(at + 1)], None)
+                            }
+                            Work::Read(Job { at, steps }) => {
+                                let rest = Job { at: at + 1, steps: steps - 1 };
+                                world.queue.read([TestPiece(at)], Some(rest))
+                            }
                         };
                         let wake = if wake == Wake::All { unless(Forgotten::WhenIdle, wake) } else { wake };
                         world.woken(wake)
@@ -102,6 +148,10 @@ impl World {
                 Wake::Nobody
             }
             Next::Do(step, wake) => {
+                if let (Work::Write(piece), Some(next)) = (step, &mut self.written) {
+                    assert_eq!(piece.at(), *next);
+                    *next += 1;
+                }
                 self.threads[at] = Thread::Busy(until, step);
                 unless(Forgotten::AfterTake, wake)
             }
@@ -159,7 +209,9 @@ fn explore(world: World, forgotten: Forgotten) -> Result<usize, &'static str> {
 }
 
 /// Jobs, helpers, and the two limits.
-const CASES: [(&[Job], usize, usize, usize); 7] = [
+type Case = (&'static [u8], usize, usize, usize);
+
+const CASES: [Case; 7] = [
     (&[1, 2, 1], 0, 1, 1),
     (&[], 2, 1, 1),
     (&[1, 1, 1, 1], 2, 1, 1),
@@ -172,10 +224,12 @@ const CASES: [(&[Job], usize, usize, usize); 7] = [
 #[test]
 fn one_wake_is_enough_for_all_kinds_of_waiters() {
     let mut states = 0;
-    for (jobs, helpers, max_jobs, max_pieces) in CASES {
-        let world = World::new(jobs, helpers, max_jobs, max_pieces);
-        states +=
-            explore(world, Forgotten::Nothing).unwrap_or_else(|why| panic!("{jobs:?} {helpers}: {why}"));
+    for case in CASES {
+        for in_order in [false, true] {
+            let world = World::new(case, in_order);
+            let explored = explore(world, Forgotten::Nothing);
+            states += explored.unwrap_or_else(|why| panic!("{case:?} {in_order}: {why}"));
+        }
     }
     assert!(states > 10_000, "{states}");
 }
@@ -188,28 +242,41 @@ fn a_wake_that_is_forgotten_is_missed() {
         (Forgotten::WhenIdle, "all wait for each other"),
         (Forgotten::WhenClosed, "all wait for each other"),
     ] {
-        let found: Vec<_> = CASES
-            .iter()
-            .filter_map(|&(jobs, helpers, max_jobs, max_pieces)| {
-                explore(World::new(jobs, helpers, max_jobs, max_pieces), forgotten).err()
-            })
-            .collect();
+        let found: Vec<_> =
+            CASES.iter().filter_map(|&case| explore(World::new(case, false), forgotten).err()).collect();
         assert!(found.contains(&expected), "{forgotten:?}: {found:?}");
     }
 }
 
 #[test]
 fn the_rest_of_a_job_goes_before_the_jobs_after_it() {
-    let mut queue: WorkQueue<&str, u8> = WorkQueue::new(4, 1);
-    assert_eq!([queue.push("a"), queue.push("b")], [Wake::One, Wake::One]);
-    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Read("a"), Wake::One));
-    assert_eq!(queue.read([1], Some("rest of a")), Wake::One);
+    let mut queue = TestQueue::new(4, 1, None);
+    let (a, rest, b) = (Job { at: 0, steps: 2 }, Job { at: 1, steps: 1 }, Job { at: 3, steps: 1 });
+    assert_eq!([queue.push(a), queue.push(b)], [Wake::One, Wake::One]);
+    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Read(a), Wake::One));
+    assert_eq!(queue.read([TestPiece(0)], Some(rest)), Wake::One);
     // Writing goes before reading, and one thread writes.
-    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Write(1), Wake::One));
-    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Read("rest of a"), Wake::One));
-    assert_eq!(queue.read([2], None), Wake::One);
+    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Write(TestPiece(0)), Wake::One));
+    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Read(rest), Wake::One));
+    assert_eq!(queue.read([TestPiece(1)], None), Wake::One);
     // As many pieces wait as may: nothing more is read until one is written.
     assert_eq!(queue.next(Until::Ended), Next::Wait);
     assert_eq!(queue.wrote(), Wake::One);
-    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Write(2), Wake::One));
+    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Write(TestPiece(1)), Wake::One));
+}
+
+#[test]
+fn in_a_stream_what_comes_next_is_read_whatever_waits() {
+    let mut queue = TestQueue::new(4, 1, Some(0));
+    let (a, rest, b) = (Job { at: 0, steps: 2 }, Job { at: 1, steps: 1 }, Job { at: 3, steps: 1 });
+    let _ = (queue.push(a), queue.push(b));
+    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Read(a), Wake::One));
+    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Read(b), Wake::Nobody));
+    // It comes first, and is done last.
+    let _ = queue.read([TestPiece(3)], None);
+    assert_eq!(queue.next(Until::Ended), Next::Wait);
+    let _ = queue.read([TestPiece(0)], Some(rest));
+    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Write(TestPiece(0)), Wake::One));
+    // One piece waits already, and this is read even so.
+    assert_eq!(queue.next(Until::Ended), Next::Do(Work::Read(rest), Wake::Nobody));
 }

@@ -16,7 +16,7 @@ use crate::snapshot::manifest::SnapshotVolume;
 use crate::snapshot::salvage::marks::{Close, List};
 use crate::snapshot::salvage::rests::Rest;
 use crate::snapshot::volumes_data::VolumeItem;
-use crate::snapshot::{Snapshot, VOLUMES_DATA, under};
+use crate::snapshot::{SNAPSHOT_INDEX, Snapshot, VOLUMES_DATA, under};
 use crate::volume::VolumeType;
 
 /// What is left of one snapshot.
@@ -193,7 +193,11 @@ impl Inventory {
             self.certain += 1;
             return;
         }
-        if let Some(checksum) = head.stored.checksum.map(|checksum| checksum.digest) {
+        // The parts of an index have one name.
+        let is_index = head.name.ends_with(SNAPSHOT_INDEX.as_bytes());
+        if let Some(checksum) = head.stored.checksum.map(|checksum| checksum.digest)
+            && !is_index
+        {
             let this = Met { end, checksum, after };
             match met.insert(short_hash(head.name), this) {
                 Some(before) if before.checksum == checksum => return,

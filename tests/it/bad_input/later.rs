@@ -13,8 +13,8 @@ use crate::support::{Picture, Sandbox, Tree, sandboxed};
 
 /// What its close says, and what of that is in each message.
 const NEEDS: (&str, &str) = (
-    r#"{"format": 2, "needs": ["references", "late-checksums"], "more": {"x": [1]},"#,
-    r#"it needs "references" and "late-checksums", which this program does not know"#,
+    r#"{"format": 2, "needs": ["references", "index", "tides"], "more": {"x": [1]},"#,
+    r#"it needs "references" and "tides", which this program does not know"#,
 );
 const FORMAT: (&str, &str) =
     (r#"{"format": 3, "members_elsewhere": true,"#, "it has format 3, and this program knows 1 to 2");
@@ -38,7 +38,7 @@ fn prepared(s: &Sandbox, opening: &str) -> PathBuf {
     put(&mut close.block[field::SIZE], format!("{:011o}\0", close.data.len()).as_bytes());
     // Behind the volumes there is something that belongs to none.
     let at = members.len() - 2;
-    members.insert(at, Member::ours(b'0', b"web/snapshot.index", b"an index"));
+    members.insert(at, Member::ours(b'0', b"web/snapshot.tides", b"an index"));
     fs::write(s.archive(), write(&members, &tail)).unwrap();
     volume
 }
@@ -86,7 +86,7 @@ fn it_is_listed_and_what_can_be_checked_of_it_is() {
             let shown = s.run(["list"]).ok().stdout();
             assert!(shown.contains(reason) && shown.contains(WRITER), "{shown}");
             let members = s.run(["list", first(&list)["id"].as_str().unwrap()]).ok().stdout();
-            assert!(members.contains("web/snapshot.index"), "{members}");
+            assert!(members.contains("web/snapshot.tides"), "{members}");
 
             // Nothing is wrong with it, and even so nobody may rely on it.
             let run = s.run(["verify"]).exits(1);
@@ -102,7 +102,7 @@ fn it_is_listed_and_what_can_be_checked_of_it_is() {
             fs::write(s.archive(), archive).unwrap();
             let run = s.run(["verify"]).exits(1);
             assert!(run.stdout().contains("DAMAGED") && run.stdout().contains(reason), "{run}");
-            assert!(run.stderr().contains("web/snapshot.index: it does not match its checksum"), "{run}");
+            assert!(run.stderr().contains("web/snapshot.tides: it does not match its checksum"), "{run}");
         });
     }
 }
