@@ -45,6 +45,8 @@ pub struct Overrides {
     pub prefix: Option<String>,
     /// The volumes; empty if none were given.
     pub volumes: Vec<String>,
+    /// Patterns of what is not backed up, which follow the file's.
+    pub exclude: Vec<String>,
     /// Whether `STORED=PATH` stands for a volume at `PATH` that has the path `STORED` in the snapshot.
     pub moved: bool,
     /// How messages name these two.
@@ -58,11 +60,13 @@ pub struct Named {
     pub prefix: &'static str,
     /// What the volumes are given by.
     pub volumes: &'static str,
+    /// What patterns are given by.
+    pub exclude: &'static str,
 }
 
 impl Default for Named {
     fn default() -> Self {
-        Named { prefix: "prefix", volumes: "volumes" }
+        Named { prefix: "prefix", volumes: "volumes", exclude: "exclude" }
     }
 }
 
@@ -94,7 +98,7 @@ impl Config {
     /// # Errors
     /// [`crate::Error::Config`]: what it says cannot be used. [`crate::Error::Io`]: it cannot be read.
     pub fn load(path: &Path, explicit: bool, overrides: &Overrides, need: Need) -> Result<Config> {
-        let Overrides { prefix, volumes, moved, named } = overrides;
+        let Overrides { prefix, volumes, exclude, moved, named } = overrides;
         let optional = !explicit && prefix.is_some() && (need == Need::VolumesOrAll || !volumes.is_empty());
         let (document, origin, file) = match ConfigFile::read(path) {
             Ok(file) => (
@@ -116,9 +120,13 @@ impl Config {
                 return Err(origin.refuse(DocumentPart::Document, reason));
             }
         };
-        let patterns = document.exclude.unwrap_or_default();
-        let exclude = Exclude::compile(patterns)
-            .map_err(|bad| origin.refuse(DocumentPart::Pattern(bad.index), bad.reason))?;
+        let mut patterns = document.exclude.unwrap_or_default();
+        let of_file = patterns.len();
+        patterns.extend_from_slice(exclude);
+        let exclude = Exclude::compile(patterns).map_err(|bad| match bad.index {
+            index if index < of_file => origin.refuse(DocumentPart::Pattern(index), bad.reason),
+            _ => Origin::Named(named.exclude).refuse(DocumentPart::Document, bad.reason),
+        })?;
         let volumes = match document.volumes {
             _ if !volumes.is_empty() => {
                 Given { value: volumes.clone(), origin: Origin::Named(named.volumes) }

@@ -27,6 +27,10 @@ pub(crate) struct BackupCommand {
     /// Text to keep with the snapshot
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+    /// Leave out what of a volume matches this, as a line of a .gitignore would, beside what the configuration
+    /// excludes; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
     /// Which content to hash
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     checksum: WhenToHash,
@@ -63,7 +67,7 @@ impl From<WhenToHash> for ChecksumPolicy {
 
 impl BackupCommand {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
-        let config = session.config(Need::Volumes, false)?;
+        let config = session.config(Need::Volumes, false, self.exclude)?;
         let options = BackupOptions {
             archive: session.archive_path(),
             note: self.note,

@@ -93,7 +93,7 @@ impl RestoreCommand {
         }
         let need = if self.into.is_some() { Need::VolumesOrAll } else { Need::Volumes };
         let config = match (&self.from_tar, &self.into) {
-            (None, _) => session.config(need, true)?,
+            (None, _) => session.config(need, true, Vec::new())?,
             (Some(_), None) => session.config_of_volumes()?,
             (Some(_), Some(_)) => Config::from_parts("", [""; 0], Exclude::default(), Need::VolumesOrAll)?,
         };

@@ -14,6 +14,9 @@ use crate::cli::problems;
 use crate::cli::progress::ProgressDisplay;
 use crate::cli::stderr::{EventFormat, object, say};
 
+/// The flags that stand for what a configuration has.
+const NAMED: Named = Named { prefix: "--prefix", volumes: "--volume", exclude: "--exclude" };
+
 /// One run of the program.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -89,15 +92,15 @@ impl Session {
         !self.volumes.is_empty()
     }
 
-    /// The configuration. With `moved`, a volume may be given with the path that it has in the snapshot.
+    /// The configuration, and patterns to `exclude` beside its own. With `moved`, a volume may be given with the
+    /// path that it has in the snapshot.
     ///
     /// # Errors
     /// When the configuration cannot be used.
-    pub(crate) fn config(&self, need: Need, moved: bool) -> Result<Config> {
+    pub(crate) fn config(&self, need: Need, moved: bool, exclude: Vec<String>) -> Result<Config> {
         let path = self.flags.config().unwrap_or(Path::new(DEFAULT_CONFIG));
-        let named = Named { prefix: "--prefix", volumes: "--volume" };
-        let overrides =
-            Overrides { prefix: self.flags.prefix.clone(), volumes: self.volumes.clone(), moved, named };
+        let (prefix, volumes) = (self.flags.prefix.clone(), self.volumes.clone());
+        let overrides = Overrides { prefix, volumes, exclude, moved, named: NAMED };
         Config::load(path, self.flags.config().is_some(), &overrides, need)
     }
 
@@ -108,9 +111,8 @@ impl Session {
     /// When the configuration cannot be used.
     pub(crate) fn config_of_volumes(&self) -> Result<Config> {
         let path = self.flags.config().unwrap_or(Path::new(DEFAULT_CONFIG));
-        let named = Named { prefix: "--prefix", volumes: "--volume" };
-        let overrides =
-            Overrides { prefix: Some(String::new()), volumes: self.volumes.clone(), named, moved: false };
+        let (prefix, volumes) = (Some(String::new()), self.volumes.clone());
+        let overrides = Overrides { prefix, volumes, named: NAMED, ..Overrides::default() };
         Config::load(path, self.flags.config().is_some(), &overrides, Need::Volumes)
     }
 

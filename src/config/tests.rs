@@ -32,7 +32,8 @@ fn flags(prefix: Option<&str>, volumes: &[&str]) -> Overrides {
         prefix: prefix.map(str::to_owned),
         volumes: volumes.iter().map(|path| (*path).to_owned()).collect(),
         moved: false,
-        named: Named { prefix: "--prefix", volumes: "--volume" },
+        named: Named { prefix: "--prefix", volumes: "--volume", exclude: "--exclude" },
+        exclude: Vec::new(),
     }
 }
 
@@ -116,6 +117,22 @@ fn flags_replace_what_the_file_says_and_its_exclude_holds() {
     assert_eq!((config.prefix.as_str(), paths(&config)), ("a", vec!["/c"]));
     let config = Config::load(&written.path(), false, &flags(Some(""), &[]), Need::Volumes).unwrap();
     assert_eq!((config.prefix.as_str(), paths(&config)), ("", vec!["/a"]));
+}
+
+#[test]
+fn patterns_of_flags_follow_those_of_the_file() {
+    let written = Written::new("prefix: a\nvolumes: [/a]\nexclude: ['*.o']\n");
+    let load = |pattern: &str| {
+        let overrides = Overrides { exclude: vec![pattern.to_owned()], ..flags(None, &[]) };
+        Config::load(&written.path(), false, &overrides, Need::Volumes)
+    };
+    let config = load("!a.o").unwrap();
+    assert!(config.exclude.excludes(b"b.o", false) && !config.exclude.excludes(b"a.o", false));
+    assert!(chain(&load("[a").unwrap_err()).starts_with("--exclude: the pattern `[a` matches nothing"));
+    let broken = Written::new("prefix: a\nvolumes: [/a]\nexclude: ['[a']\n");
+    let overrides = Overrides { exclude: vec!["b".to_owned()], ..flags(None, &[]) };
+    let error = chain(&Config::load(&broken.path(), false, &overrides, Need::Volumes).unwrap_err());
+    assert!(error.contains("line 3: "), "{error}");
 }
 
 #[test]
