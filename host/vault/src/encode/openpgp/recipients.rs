@@ -1,0 +1,150 @@
+//! For whom an OpenPGP file is encrypted, and keys in OpenPGP's form.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use pgp::composed::{
+    Deserializable, EncryptionSeipdV1, MessageBuilder, SignedPublicKey, SignedPublicSubKey, SignedSecretKey,
+};
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::crypto::sym::SymmetricKeyAlgorithm;
+use pgp::packet::{Signature, SignatureType};
+use pgp::types::{KeyDetails, Password, StringToKey};
+use rand::RngCore;
+use rand::rngs::OsRng;
+
+use super::super::error::{Error, Result};
+use super::super::secret::{KeySource, Passphrase};
+
+/// The most that an S2K can be told to hash, 62 MiB: some 50 ms.
+const S2K_COUNT: u8 = 255;
+
+/// For whom an archive is encrypted: a passphrase, public keys, or both.
+#[derive(Debug, Clone, Default)]
+pub struct Recipients {
+    passphrase: Option<Passphrase>,
+    keys: Vec<Arc<SignedPublicSubKey>>,
+}
+
+impl Recipients {
+    /// Nobody yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whoever knows the passphrase.
+    pub fn set_passphrase(&mut self, passphrase: Passphrase) {
+        self.passphrase = Some(passphrase);
+    }
+
+    /// Adds each public key of a file, as `gpg --export` writes them, with or without `--armor`: its newest
+    /// subkey that is there to encrypt, and has neither expired nor been revoked.
+    pub fn add_keys(&mut self, source: &KeySource) -> Result<()> {
+        let what = "a public key of OpenPGP";
+        let bytes = source.bytes(what)?;
+        let unfit = |error: pgp::errors::Error| source.unfit(what, error.to_string());
+        let (keys, _) = SignedPublicKey::from_reader_many(&bytes[..]).map_err(unfit)?;
+        let before = self.keys.len();
+        for key in keys {
+            let subkey =
+                for_encryption(key.map_err(unfit)?).map_err(|problem| source.unfit(what, problem))?;
+            self.keys.push(Arc::new(subkey));
+        }
+        if self.keys.len() == before {
+            return Err(source.unfit(what, "it has none"));
+        }
+        Ok(())
+    }
+
+    /// This, unless there is nobody.
+    pub(in super::super) fn checked(&self) -> Result<Self> {
+        if self.passphrase.is_none() && self.keys.is_empty() {
+            return Err(Error::NoRecipient { encryption: "OpenPGP" });
+        }
+        Ok(self.clone())
+    }
+
+    /// Encrypts all that `from` reads.
+    pub(in super::super) fn encrypt(&self, from: &mut impl Read, to: &mut impl Write) -> Result<()> {
+        let sealed = self.message(from).and_then(|message| message.to_writer(OsRng, to));
+        sealed
+            .map_err(|error| Error::System { action: "encrypt", source: io::Error::other(error.to_string()) })
+    }
+
+    fn message<R: Read>(
+        &self,
+        from: R,
+    ) -> pgp::errors::Result<MessageBuilder<'static, R, EncryptionSeipdV1>> {
+        let mut message =
+            MessageBuilder::from_reader("", from).seipd_v1(OsRng, SymmetricKeyAlgorithm::AES256);
+        if let Some(passphrase) = &self.passphrase {
+            let mut salt = [0; 8];
+            OsRng.fill_bytes(&mut salt);
+            let s2k =
+                StringToKey::IteratedAndSalted { hash_alg: HashAlgorithm::Sha256, salt, count: S2K_COUNT };
+            message.encrypt_with_password(s2k, &Password::from(passphrase.expose()))?;
+        }
+        for key in &self.keys {
+            message.encrypt_to_key(OsRng, &key.key)?;
+        }
+        Ok(message)
+    }
+}
+
+/// Secret keys as `gpg --export-secret-keys` writes them.
+pub(in super::super) fn secret_keys(source: &KeySource) -> Result<Vec<SignedSecretKey>> {
+    let what = "a secret key of OpenPGP";
+    let bytes = source.bytes(what)?;
+    // What the crate says of a secret key might show a part of it.
+    let unfit = |_| source.unfit(what, "it is none, or a kind that is not known here");
+    let (keys, _) = SignedSecretKey::from_reader_many(&bytes[..]).map_err(unfit)?;
+    let keys = keys.collect::<pgp::errors::Result<Vec<_>>>().map_err(unfit)?;
+    if keys.is_empty() {
+        return Err(source.unfit(what, "it has none"));
+    }
+    Ok(keys)
+}
+
+/// The subkey of `key` that is to be encrypted for.
+fn for_encryption(key: SignedPublicKey) -> Result<SignedPublicSubKey, &'static str> {
+    let SignedPublicKey { primary_key, details, public_subkeys } = key;
+    if details.revocation_signatures.iter().any(|revocation| revocation.verify_key(&primary_key).is_ok()) {
+        return Err("it has been revoked");
+    }
+    let certified = details.users.iter().flat_map(|user| {
+        user.signatures.iter().filter(|signature| {
+            signature.verify_certification(&primary_key, pgp::types::Tag::UserId, &user.id).is_ok()
+        })
+    });
+    let direct =
+        details.direct_signatures.iter().filter(|signature| signature.verify_key(&primary_key).is_ok());
+    if let Some(newest) = certified.chain(direct).max_by_key(|signature| signature.created())
+        && expired(&primary_key, newest)
+    {
+        return Err("it has expired");
+    }
+    let binding = |subkey: &SignedPublicSubKey| {
+        let valid =
+            |signature: &&Signature| signature.verify_subkey_binding(&primary_key, &subkey.key).is_ok();
+        let revoked =
+            subkey.signatures.iter().filter(valid).any(|s| s.typ() == Some(SignatureType::SubkeyRevocation));
+        let bindings = subkey.signatures.iter().filter(|s| s.typ() == Some(SignatureType::SubkeyBinding));
+        let newest =
+            bindings.filter(valid).max_by_key(|signature| signature.created()).filter(|_| !revoked)?;
+        let flags = newest.key_flags();
+        let fit = (flags.encrypt_storage() || flags.encrypt_comms()) && !expired(&subkey.key, newest);
+        fit.then(|| newest.created())
+    };
+    public_subkeys
+        .into_iter()
+        .filter_map(|subkey| Some((binding(&subkey)?, subkey)))
+        .max_by_key(|(created, _)| *created)
+        .map(|(_, subkey)| subkey)
+        .ok_or("it has no subkey that is there to encrypt and has neither expired nor been revoked")
+}
+
+fn expired(key: &impl KeyDetails, signature: &Signature) -> bool {
+    let Some(lifetime) = signature.key_expiration_time().map(std::time::Duration::from) else { return false };
+    !lifetime.is_zero() && SystemTime::from(key.created_at()) + lifetime < SystemTime::now()
+}

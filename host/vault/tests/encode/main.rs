@@ -1,0 +1,11 @@
+//! Encoding as a user of the crate sees it: round trips, what other programs make of it, damage.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests")]
+
+mod damage;
+mod data;
+mod documented;
+mod keys;
+mod program;
+mod round;
+mod seek;
+mod tools;
