@@ -4,6 +4,7 @@ use age::secrecy::ExposeSecret as _;
 use snapshotter_vault::encode::{Error, KeySource, Keys, Seal, age as age_format, openpgp};
 
 use super::data::{file, passphrase};
+use super::program::{end_gnupg, gnupg, have, succeeds};
 
 fn identity() -> (String, String) {
     let identity = age::x25519::Identity::generate();
@@ -73,4 +74,38 @@ fn a_key_on_the_command_line_may_only_be_a_public_one() {
     age_format::Recipients::new().add(&public).unwrap();
     let error = age_format::Recipients::new().add(&secret).unwrap_err();
     assert!(!error.to_string().contains(&secret[20..40]), "{error}");
+}
+
+/// As gpg itself, which refuses them.
+#[test]
+fn a_key_that_has_expired_or_been_revoked_is_refused() {
+    if !have(&["gpg"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    gnupg(path);
+    succeeds(
+        path,
+        "fingerprint() { gpg --with-colons -k $1 | awk -F: '/^fpr/ { print $10; exit }'; }
+             old='gpg -q --faked-system-time 20200101T000000'
+             $old --passphrase '' --quick-generate-key old@example.org ed25519 cert 1y
+             $old --passphrase '' --quick-add-key $(fingerprint old@example.org) cv25519 encrypt never
+             gpg --export old@example.org >expired
+             gpg --export rsa@example.org >good
+             rsa=$(fingerprint rsa@example.org)
+             printf 'key 1\\nrevkey\\ny\\n0\\n\\ny\\nsave\\n' | gpg -q --command-fd 0 --edit-key $rsa >edited 2>&1
+             gpg --export rsa@example.org >revoked-subkey
+             sed 's/^:---/---/' gnupg/openpgp-revocs.d/$rsa.rev | gpg -q --import 2>>edited
+             gpg --export rsa@example.org >revoked",
+    );
+    end_gnupg(path);
+    let add = |name: &str| openpgp::Recipients::new().add_keys(&KeySource::File(path.join(name)));
+    add("good").unwrap();
+    for (name, problem) in
+        [("expired", "expired"), ("revoked-subkey", "no subkey"), ("revoked", "been revoked")]
+    {
+        let error = add(name).unwrap_err().to_string();
+        assert!(error.contains(problem), "{name}: {error}");
+    }
 }

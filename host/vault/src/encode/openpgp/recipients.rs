@@ -9,8 +9,8 @@ use pgp::composed::{
 };
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::crypto::sym::SymmetricKeyAlgorithm;
-use pgp::packet::{Signature, SignatureType};
-use pgp::types::{KeyDetails, Password, StringToKey};
+use pgp::packet::{PublicKey, Signature, SignatureType};
+use pgp::types::{KeyDetails, Password, StringToKey, Tag, Timestamp};
 use rand::RngCore;
 use rand::rngs::OsRng;
 
@@ -109,39 +109,39 @@ pub(in super::super) fn secret_keys(source: &KeySource) -> Result<Vec<SignedSecr
 /// The subkey of `key` that is to be encrypted for.
 fn for_encryption(key: SignedPublicKey) -> Result<SignedPublicSubKey, &'static str> {
     let SignedPublicKey { primary_key, details, public_subkeys } = key;
-    if details.revocation_signatures.iter().any(|revocation| revocation.verify_key(&primary_key).is_ok()) {
+    // A revocation that cannot be verified, such as one with SHA-1, is believed as well.
+    if !details.revocation_signatures.is_empty() {
         return Err("it has been revoked");
     }
     let certified = details.users.iter().flat_map(|user| {
-        user.signatures.iter().filter(|signature| {
-            signature.verify_certification(&primary_key, pgp::types::Tag::UserId, &user.id).is_ok()
-        })
+        let of_user = |signature: &&Signature| {
+            signature.verify_certification(&primary_key, Tag::UserId, &user.id).is_ok()
+        };
+        user.signatures.iter().filter(of_user)
     });
-    let direct =
-        details.direct_signatures.iter().filter(|signature| signature.verify_key(&primary_key).is_ok());
-    if let Some(newest) = certified.chain(direct).max_by_key(|signature| signature.created())
-        && expired(&primary_key, newest)
-    {
+    let direct = details.direct_signatures.iter().filter(|direct| direct.verify_key(&primary_key).is_ok());
+    let newest = certified.chain(direct).max_by_key(|signature| signature.created());
+    if newest.is_some_and(|newest| expired(&primary_key, newest)) {
         return Err("it has expired");
     }
-    let binding = |subkey: &SignedPublicSubKey| {
-        let valid =
-            |signature: &&Signature| signature.verify_subkey_binding(&primary_key, &subkey.key).is_ok();
-        let revoked =
-            subkey.signatures.iter().filter(valid).any(|s| s.typ() == Some(SignatureType::SubkeyRevocation));
-        let bindings = subkey.signatures.iter().filter(|s| s.typ() == Some(SignatureType::SubkeyBinding));
-        let newest =
-            bindings.filter(valid).max_by_key(|signature| signature.created()).filter(|_| !revoked)?;
-        let flags = newest.key_flags();
-        let fit = (flags.encrypt_storage() || flags.encrypt_comms()) && !expired(&subkey.key, newest);
-        fit.then(|| newest.created())
-    };
     public_subkeys
         .into_iter()
-        .filter_map(|subkey| Some((binding(&subkey)?, subkey)))
-        .max_by_key(|(created, _)| *created)
+        .filter_map(|subkey| Some((usable_since(&subkey, &primary_key)?, subkey)))
+        .max_by_key(|(since, _)| *since)
         .map(|(_, subkey)| subkey)
         .ok_or("it has no subkey that is there to encrypt and has neither expired nor been revoked")
+}
+
+/// When a subkey was bound to its key, if it is there to encrypt, and has neither expired nor been revoked.
+fn usable_since(subkey: &SignedPublicSubKey, primary: &PublicKey) -> Option<Timestamp> {
+    if subkey.signatures.iter().any(|signature| signature.typ() == Some(SignatureType::SubkeyRevocation)) {
+        return None;
+    }
+    let bindings = subkey.signatures.iter().filter(|s| s.verify_subkey_binding(primary, &subkey.key).is_ok());
+    let newest = bindings.max_by_key(|signature| signature.created())?;
+    let flags = newest.key_flags();
+    let fit = (flags.encrypt_storage() || flags.encrypt_comms()) && !expired(&subkey.key, newest);
+    newest.created().filter(|_| fit)
 }
 
 fn expired(key: &impl KeyDetails, signature: &Signature) -> bool {
