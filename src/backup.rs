@@ -45,7 +45,7 @@ use crate::fs::stdout::{NoStdout, Stdout};
 use crate::name::Shown;
 use crate::observer::{Phase, Run};
 use crate::report::BackupReport;
-use crate::snapshot::catalog::{self, Catalog};
+use crate::snapshot::catalog::{self, Catalog, Depth};
 use crate::snapshot::manifest::{FORMAT, Manifest, NEEDS_INDEX, NEEDS_LATE, NEWEST_FORMAT, Warnings};
 use crate::snapshot::{
     SNAPSHOT_INDEX, SNAPSHOT_JSON, SnapshotVolume, VOLUMES_DATA, begin_block, under, volumes_data,
@@ -148,7 +148,7 @@ fn append(config: &Config, options: &BackupOptions, run: &Run) -> Result<BackupR
 
 /// The end of an archive that may be appended to, and what it holds.
 fn find_end(reader: &Arc<Reader>, run: &Run) -> Result<(u64, Catalog)> {
-    let catalog = catalog::read(reader, run)?;
+    let catalog = catalog::read(reader, Depth::Snapshots, run)?;
     let foreign_tail = catalog.end.is_some_and(|_| matches!(catalog.tail, Tail::Foreign(_)));
     if catalog.problems.len() > usize::from(foreign_tail) {
         catalog.require_sound(reader).map_err(|damaged| damaged.with_hint(Hint::KeepDamagedArchive))?;
@@ -208,6 +208,7 @@ impl Backup<'_> {
         let index = closing.index()?;
         let list = volumes_data::encode(volumes.iter().map(|volume| (volume.path, volume.kind)));
         closing.file(&closing_entry(&config.prefix, VOLUMES_DATA, &list, created), &list, Cover::Full)?;
+        closing.settle_leap()?;
         let manifest = manifest(config, options, created, &stored, &closing, &warnings);
         let json = manifest.with_index(index).encode();
         let entry = closing_entry(&config.prefix, SNAPSHOT_JSON, &json, created);

@@ -42,13 +42,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
 use crate::config::Config;
-use crate::error::{Error, Hint, Result};
+use crate::error::Result;
 use crate::fs::ids::explain;
 use crate::name::Shown;
 use crate::observer::{Phase, Run};
 use crate::report::{RestoreReport, RestoredVolume};
 use crate::restore::below::Below;
-use crate::restore::choice::{Choice, with_tar_hint};
+use crate::restore::choice::{Choice, with_tar_hint, with_way_out};
 use crate::restore::job::Job;
 pub use crate::restore::options::{RestoreOptions, TarSource};
 pub use crate::restore::owners::OwnerMapping;
@@ -126,12 +126,4 @@ fn write(job: &Job) -> Result<()> {
 fn restored(wanted: Wanted) -> RestoredVolume {
     let Wanted { path, target, kind, .. } = wanted;
     RestoredVolume { path, target, kind }
-}
-
-/// What to do about a damaged snapshot.
-fn with_way_out(error: Error) -> Error {
-    match error {
-        Error::Damaged { .. } => error.with_hint(Hint::SkipDamaged),
-        other => other,
-    }
 }

@@ -2,11 +2,13 @@
 //! record closes it. This layer knows the archive below it, and nothing of filesystems.
 
 pub(crate) mod catalog;
+pub(crate) mod close;
 pub(crate) mod digest;
 pub(crate) mod gaps;
 pub(crate) mod go;
 pub(crate) mod index;
 pub(crate) mod layout;
+pub(crate) mod leap;
 pub(crate) mod manifest;
 pub(crate) mod salvage;
 pub(crate) mod select;
@@ -89,6 +91,8 @@ pub(crate) struct Snapshot {
     pub(crate) strip: Option<Strip>,
     /// Its format is not known, and so it is not known what is in it.
     pub(crate) is_later: bool,
+    /// How many members it was closed with, and their digest, where its members were not held against these yet.
+    pub(crate) closed_with: Option<(u64, String)>,
     /// Stretches of a damaged one that are left out.
     pub(crate) gaps: Gaps,
     pub(crate) index: IndexPlace,
@@ -126,6 +130,7 @@ impl Snapshot {
             refused,
             is_later,
             strip: None,
+            closed_with: None,
             start,
             end: close.end,
             close: close.start,
@@ -153,6 +158,7 @@ impl Snapshot {
             refused: None,
             is_later: false,
             strip: None,
+            closed_with: None,
             start: range.start,
             end: range.end,
             close: range.end,

@@ -20,6 +20,7 @@ use crate::name::Shown;
 use crate::observer::{Phase, Run};
 use crate::report::{ListedSnapshot, Listing, Verification, Verified, VerifiedVolume};
 use crate::snapshot::catalog::{self, Problem, problem_of};
+use crate::snapshot::close::Census;
 use crate::snapshot::gaps::Gaps;
 use crate::snapshot::index::check::IndexCheck;
 use crate::snapshot::index::place::IndexPlace;
@@ -86,8 +87,12 @@ pub fn members(
         return Err(options.filter.nothing(&Shown::from(snapshot.id.as_str())));
     }
     let mut walk = Walk::new(Arc::clone(&reader), snapshot.start);
+    let mut census = Census::begun(snapshot.start);
     while walk.position() < snapshot.end {
         let Step::Member(member) = walk.step()? else { break };
+        if member.stored.start < snapshot.close {
+            census.member(&member.stored);
+        }
         run.cancel.check("nothing was changed")?;
         let is_close = member.stored.start == snapshot.close;
         let place = snapshot.layout.locate(member.name);
@@ -99,6 +104,7 @@ pub fn members(
             each(&member.to_member())?;
         }
     }
+    census.check_of(&reader, &snapshot)?;
     Ok(snapshot.into())
 }
 

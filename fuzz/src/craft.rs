@@ -50,6 +50,8 @@ pub(crate) mod field {
 
 const LABELS: [&[u8]; 3] = [b"blake3:", b"blake3-header:", b"snapshot-blake3:"];
 const DIGITS: usize = 64;
+/// How the record begins by which a snapshot's first directory says where the snapshot closes.
+const POINTER: &[u8] = b"snapshot-close:";
 
 /// A ustar header block without its checksum.
 pub(crate) fn block(flag: u8, name: &[u8], size: u64) -> Block {
@@ -209,8 +211,7 @@ fn records_of(records: &[Record]) -> Vec<u8> {
 pub(crate) fn write(members: &[Member], tail: &[u8]) -> Vec<u8> {
     let mut archive = Vec::new();
     let mut snapshot: Option<(usize, u64, [u64; 4])> = None;
-    for member in members {
-        let mut member = member.clone();
+    for mut member in pointing(members) {
         // A global header belongs to no member.
         while member.extensions.first().is_some_and(|first| first.block[field::FLAG] == b'g') {
             archive.extend(member.extensions.remove(0).blocks());
@@ -245,6 +246,38 @@ pub(crate) fn write(members: &[Member], tail: &[u8]) -> Vec<u8> {
     }
     archive.extend(tail);
     archive
+}
+
+/// The same members, and the first directory of each snapshot says where that closes, as far as it did say
+/// anything in the program's own form, with spaces behind it.
+fn pointing(members: &[Member]) -> Vec<Member> {
+    let mut members = members.to_vec();
+    let mut position = 0;
+    let (mut begin, mut pointer): (usize, Option<(usize, usize)>) = (0, None);
+    for at in 0..members.len() {
+        let member = &members[at];
+        let length = (member.header().0.len() + member.data.len()).next_multiple_of(BLOCK);
+        if member.is_begin() {
+            (begin, pointer) = (position, None);
+        } else if member.label() == Some(LABELS[2]) {
+            if let Some((from, record)) = pointer.take()
+                && let Some(Body::Records(records)) =
+                    members[from].extensions.last_mut().map(|last| &mut last.body)
+            {
+                let (_, value): &mut Record = &mut records[record];
+                let digits = format!("{:020}", position - begin);
+                value[POINTER.len()..][..digits.len()].copy_from_slice(digits.as_bytes());
+            }
+        } else if let (None, Some(records)) = (pointer, member.extensions.last().and_then(Extension::records))
+        {
+            let is_pointer = |(_, value): &Record| {
+                value.starts_with(POINTER) && value.len() > POINTER.len() + 20 && value.ends_with(b" ")
+            };
+            pointer = records.iter().position(is_pointer).map(|record| (at, record));
+        }
+        position += length;
+    }
+    members
 }
 
 fn add(sum: &mut [u64; 4], offset: u64, checksum: &[u8; 32]) {

@@ -64,6 +64,13 @@ impl<'w> Head<'w> {
         self.extensions.pax.len() > 1 && self.extensions.pax_name_is_ours
     }
 
+    /// The records of its extended headers.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record<'w>> {
+        let header = self.header;
+        // They were all well-formed when the walk came by.
+        self.extensions.pax.iter().flat_map(|&(from, to)| pax::records(&header[from..to]).flatten())
+    }
+
     /// What was read of the archive with this member in it, and where its header blocks begin there.
     pub(crate) fn place(&self) -> (&'w Arc<Chunk>, usize) {
         (self.chunk, self.at)
@@ -86,12 +93,7 @@ impl<'w> Head<'w> {
         entry.device = self.device;
         entry.sparse = self.stored.sparse;
         if self.has_attributes {
-            for &(from, to) in &self.extensions.pax {
-                // They were all well-formed when the walk came by.
-                pax::records(&self.header[from..to])
-                    .flatten()
-                    .for_each(|record| attribute(&mut entry, &record));
-            }
+            self.records().for_each(|record| attribute(&mut entry, &record));
             keep_last_of_each(&mut entry.xattrs);
         }
         Member { entry, stored: self.stored }

@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::fs::Stat;
 use crate::snapshot::MAX_CLOSING_FILE;
 use crate::snapshot::digest::Digest;
+use crate::snapshot::leap::{self, Leap};
 
 /// The most stored data of a member that goes into a bundle, in bytes.
 const MAX_SMALL: u64 = 256 << 10;
@@ -31,6 +32,8 @@ pub(super) struct Sink<'a> {
     index: Option<BackupIndex>,
     bundle: Bundle,
     marked: bool,
+    /// The first directory, which is to say where the snapshot closes.
+    leap: Option<Leap>,
     members: u64,
     entries: u64,
     size: u64,
@@ -45,7 +48,18 @@ impl<'a> Sink<'a> {
     ) -> Self {
         let outlet = scheduler.shared.outlet;
         let bundle = Bundle::new(outlet.first(), outlet.start(), Bundle::default());
-        Sink { scheduler, outlet, policy, index, bundle, marked: false, members: 1, entries: 0, size: 0 }
+        Sink {
+            scheduler,
+            outlet,
+            policy,
+            index,
+            bundle,
+            marked: false,
+            leap: None,
+            members: 1,
+            entries: 0,
+            size: 0,
+        }
     }
 
     /// What follows is of another volume, whose name in the archive has so many bytes.
@@ -72,8 +86,16 @@ impl<'a> Sink<'a> {
     /// Stores an entry that has no data. `path` is what a message calls it.
     pub(super) fn entry(&mut self, entry: &Entry, stat: &Stat, path: &[u8]) -> Result<()> {
         let (cover, at) = (self.cover(), self.bundle.end());
-        let encoded = encode(self.bundle.buffer(), entry, 0, cover, |needed| needed)
+        // What is sent already cannot be written once more.
+        let is_first = self.leap.is_none() && entry.kind == Kind::Directory && !self.outlet.is_stream();
+        let room = if is_first { leap::ROOM } else { 0 };
+        let encoded = encode(self.bundle.buffer(), entry, 0, cover, |needed| needed + room)
             .map_err(|reason| refused(path, reason))?;
+        if is_first {
+            let offset = at - self.outlet.start();
+            let buffer = self.bundle.buffer();
+            self.leap = Some(Leap::new(offset, &buffer[buffer.len() - encoded.length..], cover, encoded));
+        }
         self.bundle.add(encoded, cover, &[], None);
         self.count(entry, stat, at, None)
     }
@@ -188,6 +210,7 @@ impl<'a> Sink<'a> {
         Ok(ClosingFiles {
             outlet: self.outlet,
             index: self.index,
+            leap: self.leap,
             at: self.bundle.end(),
             bytes: Vec::new(),
             members: self.members,
@@ -203,6 +226,7 @@ impl<'a> Sink<'a> {
 pub(super) struct ClosingFiles<'a> {
     outlet: Outlet<'a>,
     index: Option<BackupIndex>,
+    leap: Option<Leap>,
     at: u64,
     bytes: Vec<u8>,
     /// How many members there are, `.snapshot-begin` counted.
@@ -250,6 +274,13 @@ impl ClosingFiles<'_> {
         self.digest.add(offset, checksum.as_bytes());
         self.members += 1;
         Ok(checksum)
+    }
+
+    /// Before the file that closes the snapshot: has its first directory say where that will be.
+    pub(super) fn settle_leap(&mut self) -> Result<()> {
+        let Some(leap) = self.leap.take() else { return Ok(()) };
+        let (offset, header) = leap.settle(self.length(), &mut self.digest);
+        self.outlet.write(header, self.outlet.start() + offset).map(drop)
     }
 
     /// Writes them, and returns where the archive now ends.

@@ -68,7 +68,7 @@ impl Choice {
         let doubt = doubt(catalog.snapshots.iter(), &snapshot, options);
         let mut wanted = want(config, options, &snapshot, kinds.as_deref(), reader.name())?;
         let read_only = if options.skip_read_only { without_read_only(&mut wanted)? } else { Vec::new() };
-        let survey = Survey::read(&reader, &snapshot, &wanted)?;
+        let survey = Survey::read(&reader, &snapshot, &wanted).map_err(with_way_out)?;
         Ok(Choice { read_only, doubt, ..Choice::of(reader, snapshot, wanted, survey) })
     }
 
@@ -166,6 +166,14 @@ fn tar_target(config: &Config, options: &RestoreOptions) -> Result<(String, Vec<
         return Err(error.with_hint(Hint::NameOneVolume));
     }
     Ok((volume.path().to_owned(), volume.path().as_bytes().to_vec()))
+}
+
+/// What to do about a damaged snapshot.
+pub(super) fn with_way_out(error: Error) -> Error {
+    match error {
+        Error::Damaged { .. } => error.with_hint(Hint::SkipDamaged),
+        other => other,
+    }
 }
 
 /// What to do about a damaged tar.

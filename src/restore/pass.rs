@@ -89,21 +89,28 @@ fn hand_out(job: &Job, destinations: &mut [Destination], crew: &mut Crew) -> Res
         crew.file(&volumes[found.wanted], None, path, member, Metadata::default())
     };
     let walk = Walk::with_data(Arc::clone(job.reader), job.snapshot.start, crew.chunks());
-    walk_on(walk, job.reader, job.snapshot, job.wanted, |found| {
-        job.run.cancel.check("the volumes are as they were")?;
-        if !is_asked_for(found.path, job.wanted[found.wanted].only.as_ref())
-            || found.source.is_none() && ahead.contains(found.path)
-        {
-            return Ok(());
-        }
-        if let Some((path, start)) = original_ahead(job, &found)
-            && ahead.insert(path.to_vec())
-            && let Step::Member(member) = Walk::new(Arc::clone(job.reader), start).step()?
-        {
-            hand(FoundMember { wanted: found.wanted, path, member: &member, source: None }, crew)?;
-        }
-        hand(found, crew)
-    })?;
+    walk_on(
+        walk,
+        job.reader,
+        job.snapshot,
+        job.wanted,
+        |_| {},
+        |found| {
+            job.run.cancel.check("the volumes are as they were")?;
+            if !is_asked_for(found.path, job.wanted[found.wanted].only.as_ref())
+                || found.source.is_none() && ahead.contains(found.path)
+            {
+                return Ok(());
+            }
+            if let Some((path, start)) = original_ahead(job, &found)
+                && ahead.insert(path.to_vec())
+                && let Step::Member(member) = Walk::new(Arc::clone(job.reader), start).step()?
+            {
+                hand(FoundMember { wanted: found.wanted, path, member: &member, source: None }, crew)?;
+            }
+            hand(found, crew)
+        },
+    )?;
     for destination in destinations {
         if let Destination::Extract(extractor) = destination {
             extractor.finish(crew)?;

@@ -16,6 +16,7 @@ use crate::name::Shown;
 use crate::restore::only::{is_asked_for, is_inside};
 use crate::restore::rules::{Way, check_path};
 use crate::restore::wanted::Wanted;
+use crate::snapshot::close::Census;
 use crate::snapshot::index::Lates;
 use crate::snapshot::layout::Place;
 use crate::snapshot::{Snapshot, VOLUMES_DATA, under};
@@ -71,21 +72,20 @@ pub(super) fn walk(
     wanted: &[Wanted],
     each: impl FnMut(FoundMember) -> Result<()>,
 ) -> Result<()> {
-    walk_on(Walk::new(Arc::clone(reader), snapshot.start), reader, snapshot, wanted, each)
+    let walk = Walk::new(Arc::clone(reader), snapshot.start);
+    walk_on(walk, reader, snapshot, wanted, |_| {}, each)
 }
 
-/// Walks the members with `walk`, which stands at the snapshot's start.
+/// Walks the members with `walk`, which stands at the snapshot's start. `seen` is shown those of other volumes, too.
 pub(super) fn walk_on(
     mut walk: Walk,
     reader: &Arc<Reader>,
     snapshot: &Snapshot,
     wanted: &[Wanted],
+    mut seen: impl FnMut(&Head),
     mut each: impl FnMut(FoundMember) -> Result<()>,
 ) -> Result<()> {
-    let mut places = vec![None; snapshot.volumes.len()];
-    for (at, wanted) in wanted.iter().enumerate().rev() {
-        places[wanted.index] = Some(at);
-    }
+    let places = places_of(wanted, snapshot);
     let list = under(&snapshot.prefix, VOLUMES_DATA);
     let mut lates = Lates::of(reader, snapshot)?;
     loop {
@@ -97,6 +97,7 @@ pub(super) fn walk_on(
         let Step::Member(mut member) = walk.step()? else {
             return Err(reader.damaged(at, "the archive ends in the middle of a snapshot"));
         };
+        seen(&member);
         let name = member.name;
         let (path, link);
         let place = match &snapshot.strip {
@@ -136,6 +137,15 @@ pub(super) fn walk_on(
     }
 }
 
+/// Which of the wanted volumes each of the snapshot's is, if it is one.
+fn places_of(wanted: &[Wanted], snapshot: &Snapshot) -> Vec<Option<usize>> {
+    let mut places = vec![None; snapshot.volumes.len()];
+    for (at, wanted) in wanted.iter().enumerate().rev() {
+        places[wanted.index] = Some(at);
+    }
+    places
+}
+
 impl Survey {
     pub(super) fn read(reader: &Arc<Reader>, snapshot: &Snapshot, wanted: &[Wanted]) -> Result<Self> {
         let mut volumes: Vec<VolumeSurvey> = wanted.iter().map(|_| VolumeSurvey::default()).collect();
@@ -145,7 +155,14 @@ impl Survey {
             missing.extend(only.paths().iter().map(|path| (at, path.as_slice())));
         }
         let mut order = OrderCheck::new(snapshot, wanted.len());
-        walk(reader, snapshot, wanted, |found| {
+        let mut census = snapshot.closed_with.as_ref().map(|_| Census::begun(snapshot.start));
+        let count = |member: &Head| {
+            if let Some(census) = &mut census {
+                census.member(&member.stored);
+            }
+        };
+        let headers = Walk::new(Arc::clone(reader), snapshot.start);
+        walk_on(headers, reader, snapshot, wanted, count, |found| {
             order.member(&found);
             let (at, path) = (found.wanted, found.path);
             roots[at] |= path.is_empty();
@@ -163,6 +180,7 @@ impl Survey {
             }
             Ok(())
         })?;
+        census.map_or(Ok(()), |census| census.check_of(reader, snapshot))?;
         if let Some(missing) = roots
             .iter()
             .position(|&found| !found)

@@ -1,4 +1,4 @@
-//! What an archive holds, from one walk over its headers.
+//! What an archive holds, from one walk over its headers, or over those of them that lead to its end.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::beginning::describe;
 use crate::archive::checksum::{Checksum, Cover};
-use crate::archive::content::Content;
 use crate::archive::decode::Head;
 use crate::archive::end::{Tail, tail};
+use crate::archive::entry::Kind;
 use crate::archive::open::Reader;
 use crate::archive::source::Archive;
 use crate::archive::ustar::{Block, is_header};
@@ -18,9 +18,8 @@ use crate::archive::walk::{Step, Walk};
 use crate::archive::{BLOCK_LEN, END_LEN};
 use crate::error::{Error, Result, chain};
 use crate::observer::Run;
-use crate::snapshot::digest::Digest;
-use crate::snapshot::manifest::Manifest;
-use crate::snapshot::{BEGIN, MAX_CLOSING_FILE, SNAPSHOT_JSON, Snapshot, begin_block, go, under};
+use crate::snapshot::close::{Census, NO_CHECKSUM, read_manifest};
+use crate::snapshot::{BEGIN, Snapshot, begin_block, go, leap};
 
 /// Something in an archive that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,22 +55,40 @@ pub(crate) fn open(
     lock_timeout: Duration,
     run: &Run,
 ) -> Result<(Arc<Reader>, Catalog)> {
-    let (reader, catalog) = Reader::open_settled(archive, spool, lock_timeout, run, read)?;
+    let look = |reader: &Arc<Reader>, run: &Run| read(reader, Depth::Snapshots, run);
+    let (reader, catalog) = Reader::open_settled(archive, spool, lock_timeout, run, look)?;
     Ok((reader, catalog?))
+}
+
+/// How much of an archive is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// The header of each member.
+    Members,
+    /// Of each snapshot that says where it closes its close, and nothing of what lies between: whoever uses its
+    /// members holds them against `closed_with`.
+    Snapshots,
 }
 
 /// Walks `reader`, which nobody may be appending to.
 ///
 /// # Errors
 /// When it is no archive at all, or cannot be read; damage behind its start is a [`Problem`].
-pub(crate) fn read(reader: &Arc<Reader>, run: &Run) -> Result<Catalog> {
+pub(crate) fn read(reader: &Arc<Reader>, depth: Depth, run: &Run) -> Result<Catalog> {
     check_is_archive(reader)?;
     let mut scan = Scan::new(reader);
     let mut walk = Walk::new(Arc::clone(reader), 0);
     loop {
         run.cancel.check("nothing was changed")?;
         match walk.step() {
-            Ok(Step::Member(member)) => scan.member(&member)?,
+            Ok(Step::Member(member)) => {
+                scan.member(&member)?;
+                if depth == Depth::Snapshots
+                    && let Some(end) = scan.leap(&member)?
+                {
+                    walk.jump(end);
+                }
+            }
             Ok(Step::End(end)) => {
                 scan.catalog.end = Some(end);
                 break;
@@ -134,8 +151,9 @@ pub(crate) struct Scan<'a> {
 #[derive(Debug)]
 struct Begun {
     start: u64,
-    members: u64,
-    digest: Digest,
+    census: Census,
+    /// The offset of its first directory, and how far behind the start that says the close is.
+    directory: Option<(u64, Option<u64>)>,
 }
 
 impl<'a> Scan<'a> {
@@ -152,7 +170,8 @@ impl<'a> Scan<'a> {
     pub(crate) fn member(&mut self, member: &Head) -> Result<()> {
         if self.is_begin(member)? {
             self.give_up_open();
-            self.open = Some(Begun { start: member.stored.start, members: 1, digest: Digest::default() });
+            let start = member.stored.start;
+            self.open = Some(Begun { start, census: Census::begun(start), directory: None });
             return Ok(());
         }
         let closes = member.stored.checksum.filter(|checksum| checksum.cover == Cover::Close);
@@ -166,7 +185,7 @@ impl<'a> Scan<'a> {
             (Some(checksum), _) => {
                 let open = self.open.take();
                 self.loose = member.stored.end();
-                let read = open.map(|open| close(self.reader, &open, member, &checksum));
+                let read = open.map(|open| closed(self.reader, &open, member, &checksum));
                 match read {
                     Some(Ok(snapshot)) => self.catalog.snapshots.push(snapshot),
                     Some(Err(Error::Damaged { reason, offset, .. })) => self.problem(offset, reason),
@@ -175,16 +194,30 @@ impl<'a> Scan<'a> {
                 }
             }
             (None, Some(checksum)) => {
-                open.members += 1;
-                open.digest.add(member.stored.start - open.start, &checksum.digest);
+                open.census.add(member.stored.start, &checksum.digest);
+                if member.kind == Kind::Directory {
+                    open.directory.get_or_insert_with(|| (member.stored.start, leap::said_by(member)));
+                }
             }
             (None, None) => {
-                self.problem(member.stored.start, "a member without a checksum inside a snapshot");
+                self.problem(member.stored.start, NO_CHECKSUM);
                 self.open = None;
                 return self.foreign(member);
             }
         }
         Ok(())
+    }
+
+    /// Takes all of the snapshot that `member`, which was just taken, is the first directory of, if that says
+    /// soundly where it closes. Returns where it ends.
+    fn leap(&mut self, member: &Head) -> Result<Option<u64>> {
+        let is_first = |open: &&Begun| open.directory.is_some_and(|(at, _)| at == member.stored.start);
+        let Some(start) = self.open.as_ref().filter(is_first).map(|open| open.start) else { return Ok(None) };
+        let Some(snapshot) = leap::from(self.reader, start, member)? else { return Ok(None) };
+        let end = snapshot.end;
+        (self.open, self.loose) = (None, end);
+        self.catalog.snapshots.push(snapshot);
+        Ok(Some(end))
     }
 
     pub(crate) fn finish(mut self) -> Catalog {
@@ -220,43 +253,18 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Reads the close of a snapshot.
-///
-/// # Errors
-/// [`Error::Damaged`] when it is not sound.
-pub(crate) fn read_manifest(reader: &Reader, member: &Head) -> Result<Manifest> {
-    let damaged = |reason| reader.damaged(member.stored.start, reason);
-    if member.stored.length > MAX_CLOSING_FILE {
-        return Err(damaged("snapshot.json is too long".to_owned()));
-    }
-    let text = Content::new(reader, member.data()).read_all()?;
-    let manifest = Manifest::decode(&text).map_err(damaged)?;
-    if !manifest.is_later() && member.name != under(&manifest.prefix, SNAPSHOT_JSON) {
-        return Err(damaged("snapshot.json has another prefix than it says".to_owned()));
-    }
-    Ok(manifest)
-}
-
 /// Reads the close of a snapshot and holds what it says against what was met.
-fn close(reader: &Reader, open: &Begun, member: &Head, checksum: &Checksum) -> Result<Snapshot> {
+fn closed(reader: &Reader, open: &Begun, member: &Head, checksum: &Checksum) -> Result<Snapshot> {
+    let (start, close) = (open.start, member.stored.start..member.stored.end());
     let manifest = read_manifest(reader, member)?;
-    let bytes = member.stored.start - open.start;
-    let digest = open.digest.to_hex();
-    let written = (manifest.members, manifest.bytes, manifest.digest.as_str());
-    if !manifest.is_later() && written != (open.members, bytes, digest.as_str()) {
-        let reason = format!(
-            "the snapshot's members are not those that it was closed with ({} members in {bytes} bytes, and {} in {} \
-             were written)",
-            open.members, manifest.members, manifest.bytes
-        );
-        return Err(reader.damaged(member.stored.start, reason));
+    if !manifest.is_later() {
+        open.census.check(reader, close.start, (manifest.members, manifest.bytes, &manifest.digest))?;
+        if open.directory.and_then(|(_, said)| said).is_some_and(|said| said != manifest.bytes) {
+            let reason = "its first directory says that the snapshot closes elsewhere".to_owned();
+            return Err(reader.damaged(close.start, reason));
+        }
     }
-    Ok(Snapshot::of_manifest(
-        manifest,
-        &checksum.digest,
-        open.start,
-        member.stored.start..member.stored.end(),
-    ))
+    Ok(Snapshot::of_manifest(manifest, &checksum.digest, start, close))
 }
 
 impl Catalog {

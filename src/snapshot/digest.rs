@@ -8,6 +8,18 @@ pub(crate) struct Digest([u64; 4]);
 impl Digest {
     /// Adds a member with this checksum, `offset` bytes from the snapshot's start.
     pub(crate) fn add(&mut self, offset: u64, checksum: &[u8; 32]) {
+        self.merge(&Self::of_member(offset, checksum));
+    }
+
+    /// Takes away a member that was added.
+    pub(crate) fn remove(&mut self, offset: u64, checksum: &[u8; 32]) {
+        let mut borrow = false;
+        for (limb, less) in self.0.iter_mut().zip(Self::of_member(offset, checksum).0) {
+            (*limb, borrow) = limb.borrowing_sub(less, borrow);
+        }
+    }
+
+    fn of_member(offset: u64, checksum: &[u8; 32]) -> Self {
         // Millions of members are added, and so little is hashed fastest at once.
         let mut bytes = [0; 40];
         bytes[..8].copy_from_slice(&offset.to_le_bytes());
@@ -16,7 +28,7 @@ impl Digest {
         for (limb, bytes) in limbs.iter_mut().zip(blake3::hash(&bytes).as_bytes().as_chunks::<8>().0) {
             *limb = u64::from_le_bytes(*bytes);
         }
-        self.merge(&Digest(limbs));
+        Digest(limbs)
     }
 
     /// Adds all members that were added to `other`.
@@ -57,6 +69,9 @@ mod tests {
         (swapped[3].1, swapped[4].1) = (members[4].1, members[3].1);
         assert_ne!(sum(&members), sum(&swapped));
         assert_ne!(sum(&members), sum(&members[1..]));
+        let mut less = sum(&members);
+        less.remove(members[0].0, &members[0].1);
+        assert_eq!(less, sum(&members[1..]));
     }
 
     #[test]
@@ -72,5 +87,7 @@ mod tests {
         // 2^256 − 1 plus a hash is the hash minus one.
         expected.0[0] -= 1;
         assert_eq!(full, expected);
+        full.remove(512, &[7; 32]);
+        assert_eq!(full, Digest([u64::MAX; 4]));
     }
 }

@@ -26,7 +26,7 @@ use crate::archive::open::Reader;
 use crate::archive::source::Archive;
 use crate::error::{Error, Result};
 use crate::observer::Run;
-use crate::snapshot::catalog::{self, Catalog, problem_of};
+use crate::snapshot::catalog::{self, Catalog, Depth, problem_of};
 use crate::snapshot::gaps::{Gap, Gaps};
 use crate::snapshot::go;
 use crate::snapshot::salvage::chart::Chart;
@@ -49,7 +49,8 @@ pub(crate) fn open(
     lock_timeout: Duration,
     run: &Run,
 ) -> Result<(Arc<Reader>, Catalog, Salvage)> {
-    let (reader, catalog) = Reader::open_settled(archive, spool, lock_timeout, run, catalog::read)?;
+    let look = |reader: &Arc<Reader>, run: &Run| catalog::read(reader, Depth::Members, run);
+    let (reader, catalog) = Reader::open_settled(archive, spool, lock_timeout, run, look)?;
     let catalog = match catalog {
         Ok(catalog) if catalog.problems.is_empty() => {
             let remnants = catalog.snapshots.iter().map(Remnant::of_whole).collect();

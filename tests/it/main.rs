@@ -31,6 +31,7 @@ mod hostile;
 mod in_use;
 mod kills;
 mod layers;
+mod leaps;
 mod modes;
 mod namespaces;
 mod obstacles;

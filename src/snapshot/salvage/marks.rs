@@ -8,7 +8,7 @@ use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
 use crate::archive::open::Reader;
 use crate::error::{Error, Result};
-use crate::snapshot::catalog::read_manifest;
+use crate::snapshot::close::read_manifest;
 use crate::snapshot::manifest::Manifest;
 use crate::snapshot::volumes_data::{self, VolumeItem};
 use crate::snapshot::{MAX_CLOSING_FILE, VOLUMES_DATA};

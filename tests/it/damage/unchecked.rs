@@ -126,7 +126,7 @@ fn where_the_volumes_must_be_named_a_whole_snapshot_is_offered_and_nothing_is_no
         let (bytes, second, _) = two(s);
         fs::write(s.config(), "prefix: web\n").unwrap();
         let args = ["restore", "--into", "out", "--skip-damaged"];
-        fs::write(s.archive(), &bytes[..second + 3000]).unwrap();
+        fs::write(s.archive(), &bytes[..second + 3600]).unwrap();
         let listed = s.run(["verify", "--json"]).exits(1).json();
         let id = listed["snapshots"][0]["id"].as_str().unwrap();
         s.run(args).exits(1).says(&["--volume", text(&s.path("vol")), &format!("--snapshot {id}")]);
