@@ -18,6 +18,8 @@ pub enum Obstacle {
     Memory(String),
     /// This container shares its namespaces, and is paused.
     PausedSharer(String),
+    /// Another run of this program works in it.
+    Helper,
     /// This program runs in it.
     Ourselves,
     /// The engine is reached through it.
@@ -33,6 +35,9 @@ impl Obstacle {
             Obstacle::Swarm(_) => "scale the service to 0 and back, or pause it instead",
             Obstacle::Memory(_) => "pause it instead",
             Obstacle::PausedSharer(_) => "unpause that one, or stop it",
+            Obstacle::Helper => {
+                "wait until that run has ended; `docker snapshot recover` removes it if it is dead"
+            }
             Obstacle::Ourselves => "run this program elsewhere",
             Obstacle::OurWay => "reach the engine another way",
         }
@@ -59,6 +64,7 @@ impl fmt::Display for Obstacle {
                     "{other} shares its network or processes, and is paused: it would not find them again"
                 )
             }
+            Obstacle::Helper => to.write_str("another `docker snapshot` works in it"),
             Obstacle::Ourselves => to.write_str("this program runs in it"),
             Obstacle::OurWay => to.write_str("the engine is reached through it"),
         }

@@ -83,3 +83,24 @@ fn what_cannot_be_started_fails_with_a_line() {
     assert!(said.contains("mend that, and `docker snapshot recover` starts them"), "{said}");
     assert!(state.path().join("lease-1-1.json").exists());
 }
+
+#[test]
+#[ignore = "needs a Docker Engine: make host-e2e"]
+fn the_helper_of_a_dead_run_is_removed_and_anothers_is_named() {
+    let sandbox = Sandbox::new();
+    let state = tempfile::tempdir().unwrap();
+    fs::write(state.path().join("identity"), "this").unwrap();
+    let helper = |name: &str, owner: &str| {
+        sandbox.run(name, &["--label", &format!("snapshotter.helper={owner}"), "--stop-timeout", "1"])
+    };
+    let (ours, theirs) = (helper("ours", "this/helper-1-1"), helper("theirs", "other/helper-1-1"));
+    let output = recover(state.path(), &[]);
+    assert_eq!(success(&output), format!("{ours}: removed, it was a helper\n"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("remove it with `docker rm --force {theirs}`")), "{said}");
+    assert_eq!(docker(&["ps", "--all", "--quiet", "--filter", &format!("name={ours}")]), "");
+    assert_eq!(inspect(&theirs, "{{.State.Status}}"), "running");
+    let report: Value = serde_json::from_str(&success(&recover(state.path(), &["--json"]))).unwrap();
+    assert_eq!(report["helpers"]["removed"], json!([]));
+    assert!(report["helpers"]["elsewhere"].as_array().unwrap().contains(&json!(theirs)));
+}

@@ -7,8 +7,9 @@ use snapshotter::report::{End, Event, Warning};
 
 use crate::helper::names::Names;
 
-/// The longest line that may be an event. Longer ones are passed over.
-const LINE: usize = 1 << 20;
+/// The longest line that may be an event: a report has a thousand warnings with paths. Longer ones are passed
+/// over.
+const LINE: usize = 16 << 20;
 /// How much is kept of what is no event.
 const SAID: usize = 2048;
 
@@ -156,7 +157,7 @@ mod tests {
         let spec = Spec::new(["backup"], &[]);
         let names = Names::of(&spec);
         let listener = Listener::new(&names, &|_| {});
-        for _ in 0..100 {
+        for _ in 0..400 {
             listener.hear(&vec![b'x'; 100_000]);
         }
         assert!(listener.heard.borrow().line.len() <= 2 * LINE);

@@ -25,7 +25,7 @@ use crate::transfer::{Carried, Hears, Streams, carry};
 /// How long the core has to put everything back when it is asked to end, before it is killed.
 const GRACE: Duration = Duration::from_mins(1);
 /// How long a container may run on when its stream has ended, before that counts as cut off.
-const AFTER: Duration = Duration::from_secs(10);
+const AFTER: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 10_000 });
 /// How often in a row nothing may come and nobody can say that this is well.
 const DOUBTS: u32 = 3;
 /// The longest report that is kept.
@@ -162,7 +162,10 @@ impl Attempt<'_> {
             // What has ended by itself knows better why.
             Err(error) => match engine.container(id).await {
                 Ok(Some(ended)) if ended.state.status == Status::Exited => {
-                    judge(engine, id, ended.state.exit_code, heard).await.and(Err(error))
+                    match judge(engine, id, ended.state.exit_code, heard).await {
+                        Ok(()) | Err(Error::Cut) => Err(error),
+                        Err(better) => Err(better),
+                    }
                 }
                 _ => Err(error),
             },
@@ -230,3 +233,6 @@ impl Write for Collected {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

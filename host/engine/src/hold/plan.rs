@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::container::{Container, Mount, Status};
 use crate::compose::{self, Membership};
 use crate::error::{Error, Result};
+use crate::helper;
 use crate::hold::order;
 use crate::hold::way::Way;
 use crate::lease::{Entry, Manner};
@@ -48,7 +49,8 @@ impl Plan {
             if !container.state.status.may_write() {
                 continue;
             }
-            let obstacle = way.obstacle(container).or_else(|| match manner {
+            let helper = container.label(helper::LABEL).map(|_| Obstacle::Helper);
+            let obstacle = way.obstacle(container).or(helper).or_else(|| match manner {
                 Manner::Stop => obstacle(container, containers, in_memory),
                 Manner::Pause => None,
             });

@@ -17,7 +17,7 @@ use crate::transfer::threads::{PIECE, Sink, source};
 
 /// How long nothing may come before it is asked whether the container still runs. It may well have nothing to
 /// say; a connection that is dead says nothing either, and for ever.
-const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 30_000 });
 /// How much of a message of the engine's is kept.
 const MESSAGE: usize = 4096;
 

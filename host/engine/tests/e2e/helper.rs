@@ -231,6 +231,49 @@ fn the_core_works_in_an_image_that_is_loaded_once() {
     assert_eq!(seen.text(), "file regular file 70 80\nlink symbolic link 0 0\npipe fifo 0 0\nkept\n");
 }
 
+#[test]
+#[ignore = "needs a Docker Engine: make host-e2e"]
+fn a_whole_archive_comes_out_and_goes_back_through_the_stream() {
+    let sandbox = Sandbox::new();
+    let (data, copy) = (sandbox.volume("data", &[]), sandbox.volume("copy", &[]));
+    let fill =
+        "head -c 9000000 /dev/urandom >/d/large; echo x >/d/small; chown 7:8 /d/small; ln -s small /d/link";
+    script_with(&format!("{fill}; {DONE}"), vec![Mount::write(&data, "/d")], &["CHOWN"]);
+    let state = tempfile::tempdir().unwrap();
+    let task = |verb: &str, capabilities: &[&str], mount: Mount| {
+        let flags =
+            ["--json", "--events", "json", "--archive", "-", "--prefix", "p", "--volume", "/volumes/0"];
+        let mut spec = Spec::new([&[verb][..], &flags].concat(), capabilities);
+        spec.mounts = vec![mount];
+        spec.reads_input = verb == "restore";
+        spec
+    };
+    let report = RefCell::new(None);
+    let observer = |told: &Told<'_>| {
+        if let Told::Core(Event::Report(made)) = told {
+            *report.borrow_mut() = Some(made.clone());
+        }
+    };
+    with_engine(async |engine| {
+        let run = async |spec: Spec, input: Option<Vec<u8>>| {
+            let input = input.map(|bytes| Box::new(io::Cursor::new(bytes)) as Box<dyn Read + Send>);
+            let streams = Streams { input, output: Text::default() };
+            run(&engine, state.path(), None, spec, streams, &observer).await
+        };
+        let archive = run(task("backup", BACKUP, Mount::read(&data, "/volumes/0")), None).await.unwrap();
+        assert_eq!(report.borrow().as_ref().unwrap().entries, 4);
+        let bytes = archive.output.0;
+        assert_eq!(archive.bytes, bytes.len() as u64);
+        let back = || task("restore", RESTORE, Mount::write(&copy, "/volumes/0"));
+        let cut = run(back(), Some(bytes[..bytes.len() / 2].to_vec())).await.unwrap_err();
+        assert!(matches!(cut, Error::Helper { exit_code: 1, .. }) || is_podman(), "{cut}");
+        run(back(), Some(bytes)).await.unwrap();
+    });
+    let list = format!("cd /d; stat -c '%n %F %u %g %y' . *; sha256sum large small; {DONE}");
+    let seen = |volume: &str| script_with(&list, vec![Mount::read(volume, "/d")], &[]).text().to_owned();
+    assert_eq!(seen(&copy), seen(&data));
+}
+
 fn script_with(script: &str, mounts: Vec<Mount>, capabilities: &[&str]) -> Text {
     let state = tempfile::tempdir().unwrap();
     let mut spec = shell(script, mounts);

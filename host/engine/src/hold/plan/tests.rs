@@ -44,6 +44,16 @@ fn obstacle(containers: &[Container], wanted: &str) -> Option<Obstacle> {
 }
 
 #[test]
+fn the_helper_of_another_run_is_neither_stopped_nor_paused() {
+    let mut helper = service("helper", "");
+    helper.config.labels.insert(helper::LABEL.to_owned(), "x/helper-1".to_owned());
+    for manner in [Manner::Stop, Manner::Pause] {
+        let refused = plan(std::slice::from_ref(&helper), &["helper"], manner);
+        assert!(matches!(refused, Err(Error::Obstacle { obstacle: Obstacle::Helper, .. })), "{refused:?}");
+    }
+}
+
+#[test]
 fn what_depends_on_others_rests_first_and_only_what_is_wanted_does() {
     let all = [
         service("db", ""),
