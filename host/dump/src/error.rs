@@ -163,6 +163,9 @@ impl Error {
                     "SQLite must be able to write to its directory; if an application was killed while it \
                      wrote, start that once",
                 ),
+                rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt => {
+                    Some("to restore it, move it away with its -wal and -journal files, and try again")
+                }
                 _ => None,
             },
             _ => None,

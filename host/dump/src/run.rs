@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 use crate::place::{Call, Place};
 use crate::source::Bytes;
 
-/// What a question may take: long for a server that is busy, and short enough for a person who waits.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// What a question or an order may take. Dropping a large database, or making one while a server writes a
+/// checkpoint, takes minutes; that a server does not answer at all is found out when it is connected to.
+const PATIENCE: Duration = Duration::from_mins(10);
 /// More than any answer to a question and any schema has.
 const ANSWER: usize = 64 << 20;
 const BUFFER: usize = 256 << 10;

@@ -82,6 +82,7 @@ pub async fn restore(path: &Path, dump: &dyn Source, how: &Restore) -> Result<Re
     blocking(move || {
         let wal = whole(&copy)?;
         if !path.exists() {
+            alone(&path)?;
             mark_wal(&copy, wal).map_err(file("write", &copy))?;
             return settle(copy, &path, &directory).map(|()| Restored::default());
         }
@@ -145,10 +146,29 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
 /// it is opened, which only a writer removes again. If it has them already, whoever left them is to have
 /// them.
 fn looking(path: &Path) -> OpenFlags {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let there = fs::symlink_metadata(PathBuf::from(log)).is_ok();
+    // Beside the file, and not beside a link to it.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let there = beside(&path, "-wal").symlink_metadata().is_ok();
     if there { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE }
+}
+
+/// Refuses what SQLite would take for a log of the new database, and play into it.
+fn alone(path: &Path) -> Result<()> {
+    let left = ["-wal", "-journal"].map(|end| beside(path, end));
+    match left.into_iter().find(|path| path.symlink_metadata().is_ok()) {
+        None => Ok(()),
+        Some(left) => Err(Error::Refused {
+            database: path.display().to_string(),
+            problem: format!("it is not there, and {} is", left.display()),
+            advice: "that is a part of another database of this name: move it away".into(),
+        }),
+    }
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
 /// All pages in one step: between two, others could write, and it would begin again, perhaps for ever.
@@ -209,9 +229,7 @@ fn kept(path: &Path, directory: &Path) -> Result<PathBuf> {
     let source = open(path, looking(path))?;
     copy_all(&source, &mut open(&copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?, "copy", path)?;
     let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".until-{}", seconds.map(|time| time.as_secs()).unwrap_or_default()));
-    let name = PathBuf::from(name);
+    let name = beside(path, &format!(".until-{}", seconds.map(|time| time.as_secs()).unwrap_or_default()));
     settle(copy, &name, directory)?;
     Ok(name)
 }

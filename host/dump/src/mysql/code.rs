@@ -12,7 +12,7 @@ use super::names::Nameless;
 /// What is in a database.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
-    /// Names of tables and sequences.
+    /// Names of tables and sequences, sorted.
     pub(super) tables: Vec<String>,
     views: Vec<String>,
     /// `TRIGGER`, `PROCEDURE`, … and names.
@@ -42,11 +42,8 @@ impl Objects {
                 _ => objects.others.push((kind.into(), name.into())),
             }
         }
+        objects.tables.sort();
         Ok(objects)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.tables.is_empty() && self.views.is_empty() && self.others.is_empty()
     }
 
     /// Drops all but the tables.

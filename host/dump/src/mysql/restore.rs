@@ -297,8 +297,8 @@ impl<'a> Swap<'a> {
             let there = Objects::of(self.server, self.live).await?;
             self.run("drop what was made", &there.drop_code(self.live)).await?;
             // One statement moves all of them or none.
-            let moved =
-                there.tables != code.old.tables || Objects::of(self.server, &self.new).await?.is_empty();
+            let left = Objects::of(self.server, &self.new).await?.tables;
+            let moved = there.tables != code.old.tables || left != code.new.tables;
             let new = code.new.tables.iter().map(|table| (table, self.live, self.new.as_str()));
             let old = code.old.tables.iter().map(|table| (table, self.previous.as_str(), self.live));
             let back: Vec<_> = if moved { new.chain(old).collect() } else { Vec::new() };

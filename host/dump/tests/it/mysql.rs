@@ -261,6 +261,37 @@ async fn a_restore_that_fails_leaves_what_was() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_undone_is_said_and_nothing_is_lost() {
+    let Some(server) = MariaDb::with("half", FILL) else { return };
+    let bytes = server.dump().await;
+    server.sql("half", "INSERT INTO t (x) VALUES ('newer')");
+    let rows = server.sql("half", TABLE);
+    let directory = TempDir::new().unwrap();
+    let script = format!(
+        "case \"$*\" in *--version*) exec /usr/bin/mariadb --version; esac
+         [ ! -e {0}/failed ] || kill -9 $$
+         cat > {0}/script
+         /usr/bin/mariadb \"$@\" < {0}/script || exit
+         if grep -q 'RENAME TABLE' {0}/script; then touch {0}/failed; fi",
+        directory.path().display()
+    );
+    let place = Local::in_directories(imposter(directory.path(), "mariadb", &script));
+    let error = restore(&server.at("half"), &place, &whole(&bytes), &Restore::default()).await.unwrap_err();
+    assert!(matches!(error, Error::HalfWay { .. }), "{error}");
+    let databases = server.databases();
+    let previous = databases.lines().find(|name| name.starts_with("half_until_")).unwrap();
+    assert!(
+        error.to_string().contains(previous) && error.to_string().contains("snapshotter_code"),
+        "{error}"
+    );
+    assert_eq!(server.sql(previous, TABLE), rows);
+    let code = server.sql(previous, "SELECT code FROM snapshotter_code ORDER BY part");
+    for part in ["EVENT `e`", "PROCEDURE `p`", "FUNCTION `f`", "trigger tr", "VIEW `v`"] {
+        assert!(code.to_lowercase().contains(&part.to_lowercase()), "{part}: {code}");
+    }
+}
+
+#[tokio::test]
 async fn a_database_in_use_is_refused_or_its_users_are_sent_away() {
     let Some(server) = MariaDb::with("used", FILL) else { return };
     let bytes = server.dump().await;

@@ -52,6 +52,9 @@ pub(crate) fn installed(programs: &[&str]) -> bool {
         missing.is_empty() || std::env::var_os("CI").is_none_or(|ci| ci != "true"),
         "missing: {missing:?}"
     );
+    if !missing.is_empty() {
+        eprintln!("skipped, as these are not installed: {missing:?}");
+    }
     missing.is_empty()
 }
 

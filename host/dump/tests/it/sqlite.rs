@@ -128,6 +128,29 @@ async fn a_write_ahead_log_with_pages_of_another_size_is_replaced_if_nobody_has_
 }
 
 #[tokio::test]
+async fn a_log_of_another_database_is_not_played_into_a_new_one() {
+    let (directory, scratch) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (path, connection) = made(directory.path(), "wal");
+    insert(&connection, 1);
+    let bytes = dumped(&path, scratch.path()).await;
+    insert(&connection, 2);
+    // As a user who deletes a database that an application has left open.
+    fs::remove_file(&path).unwrap();
+    let (at, how) = (Database::Sqlite(path.clone()), Restore::default());
+    let refused = restore(&at, &Local::default(), &whole(&bytes), &how).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused { .. }) && refused.to_string().contains("-wal"), "{refused}");
+    assert!(!path.exists());
+    drop(connection);
+    fs::remove_file(directory.path().join("my ?#%.db-wal")).ok();
+    restore(&at, &Local::default(), &whole(&bytes), &how).await.unwrap();
+    assert_eq!(count(&path), (1, 1));
+
+    fs::write(&path, "no database at all").unwrap();
+    let corrupt = restore(&at, &Local::default(), &whole(&bytes), &how).await.unwrap_err();
+    assert!(corrupt.advice().unwrap().starts_with("to restore it, move it away"), "{corrupt:?}");
+}
+
+#[tokio::test]
 async fn a_dump_that_is_cut_or_changed_is_found_out_and_leaves_what_was() {
     let (directory, scratch) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let (path, connection) = made(directory.path(), "wal");
