@@ -35,7 +35,7 @@ pub async fn dump(
     let (program, _) = first(place, &PROGRAMS, "ask the client program for its version").await?;
     let version = version(at, place, &program).await?;
     let call = client(&program, at).argument("--rdb").argument("-");
-    let mut stream = stream::Stream::new(output);
+    let mut stream = stream::MarkedRdb::new(output);
     pass(place, &call, &format!("dump {at}"), None, Reads::All, &mut stream).await?;
     let bytes = stream.finish().await?;
     Ok(Dumped { bytes, version, notes: Vec::new() })

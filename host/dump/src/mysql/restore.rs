@@ -48,7 +48,7 @@ pub async fn restore(
     super::check(dump).await?;
     let (characters, _) = opened(dump).await?;
     let server = Server::find(at, place).await?;
-    let swap = Swap::prepare(&server, how.terminate).await?;
+    let swap = TableSwap::prepare(&server, how.terminate).await?;
     let notes = swap.left_over().await?;
     let code = match swap.load(dump, characters.as_deref()).await {
         Ok(code) => code,
@@ -103,7 +103,7 @@ fn clause(characters: Option<&str>) -> String {
     }
 }
 
-struct Swap<'a> {
+struct TableSwap<'a> {
     server: &'a Server<'a>,
     terminate: bool,
     /// The name that is restored.
@@ -114,7 +114,7 @@ struct Swap<'a> {
     previous: String,
 }
 
-impl<'a> Swap<'a> {
+impl<'a> TableSwap<'a> {
     async fn prepare(server: &'a Server<'a>, terminate: bool) -> Result<Self> {
         let live = server.database()?;
         let refused = |problem: String, advice: &str| {
@@ -144,7 +144,7 @@ impl<'a> Swap<'a> {
             );
         }
         let exists = server.characters(live).await?;
-        let swap = Swap { server, terminate, live, exists, new, previous };
+        let swap = TableSwap { server, terminate, live, exists, new, previous };
         if !terminate {
             swap.unused().await?;
         }

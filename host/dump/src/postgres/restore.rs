@@ -50,7 +50,7 @@ pub async fn restore(
             problem: "an older server may not take what a newer one has",
         });
     }
-    let swap = Swap::prepare(at, place, (live, base), how.terminate).await?;
+    let swap = NameSwap::prepare(at, place, (live, base), how.terminate).await?;
     let loaded = swap.load(dump, &properties, how.owners).await;
     let swapped = match loaded {
         Ok(()) => swap.swap(&properties).await,
@@ -65,7 +65,7 @@ pub async fn restore(
     Ok(swap.finish(how.keep_previous).await)
 }
 
-struct Swap<'a> {
+struct NameSwap<'a> {
     at: &'a Connection,
     place: &'a dyn Place,
     terminate: bool,
@@ -78,7 +78,7 @@ struct Swap<'a> {
     previous: String,
 }
 
-impl<'a> Swap<'a> {
+impl<'a> NameSwap<'a> {
     /// Looks at what there is, refuses what cannot be done, and drops what a killed run has left.
     async fn prepare(
         at: &'a Connection,
@@ -98,7 +98,7 @@ impl<'a> Swap<'a> {
         let [count, time, random] = fields[..] else {
             return Err(Error::Answer { action: action.into(), program: "psql".into(), answer });
         };
-        let swap = Swap {
+        let swap = NameSwap {
             at,
             place,
             terminate,

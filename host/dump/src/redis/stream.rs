@@ -16,16 +16,16 @@ use super::rdb::Reading;
 const MARK: usize = 40;
 
 /// Passes an RDB file on, without a mark.
-pub(super) struct Stream<'a> {
+pub(super) struct MarkedRdb<'a> {
     output: &'a mut (dyn AsyncWrite + Send + Unpin),
     /// All but what is held.
     passed: Reading,
     held: Vec<u8>,
 }
 
-impl<'a> Stream<'a> {
+impl<'a> MarkedRdb<'a> {
     pub(super) fn new(output: &'a mut (dyn AsyncWrite + Send + Unpin)) -> Self {
-        Stream { output, passed: Reading::default(), held: Vec::new() }
+        MarkedRdb { output, passed: Reading::default(), held: Vec::new() }
     }
 
     /// Passes all on but as many bytes as a mark has.
@@ -56,7 +56,7 @@ impl<'a> Stream<'a> {
     }
 }
 
-impl AsyncWrite for Stream<'_> {
+impl AsyncWrite for MarkedRdb<'_> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_pass(context))?;

@@ -349,6 +349,11 @@ async fn a_client_that_does_not_fit_is_refused_before_anything_is_dumped() {
             dump(&server.at("clients"), &place, Path::new("/none"), &mut Vec::new()).await.unwrap_err();
         assert!(error.to_string().ends_with(problem), "{error}");
     }
+    let socket = encoded(server.server.socket.to_str().unwrap());
+    let wrong = Database::parse(&format!("mysql://admin:no-such-password@{socket}/clients")).unwrap();
+    let error = dump(&wrong, &Local::default(), Path::new("/none"), &mut Vec::new()).await.unwrap_err();
+    assert!(error.to_string().contains("Access denied for user 'admin'"), "{error}");
+    assert!(!format!("{error:?}").contains("no-such-password"), "{error:?}");
     let gone =
         dump(&server.at("gone"), &Local::default(), Path::new("/none"), &mut Vec::new()).await.unwrap_err();
     assert!(gone.to_string().contains("there is no such database"), "{gone}");
