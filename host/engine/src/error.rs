@@ -233,7 +233,7 @@ pub enum Error {
         error: Box<RunError>,
     },
     /// The kernel killed a helper for want of memory.
-    #[error("the helper was killed: the engine's machine has no memory left")]
+    #[error("the helper was killed for want of memory")]
     OutOfMemory,
     /// A helper ended without a word of the core's.
     #[error("the helper ended with exit code {exit_code}{}", match said {
@@ -300,7 +300,7 @@ impl Error {
             Error::Cut => "see whether the engine still runs and what a proxy allows, and try again",
             Error::Stopped { source } => return source.advice(),
             Error::Helper { error, .. } => return error.advice.clone(),
-            Error::OutOfMemory => "make memory free there, and try again",
+            Error::OutOfMemory => "make memory free on the engine's machine, and try again",
             Error::Died { exit_code: 137, .. } => "it was killed: see by whom, and try again",
             Error::StaysHelper { .. } => "stop it by hand: `docker kill` it, or start the engine anew",
             Error::Answer { .. }

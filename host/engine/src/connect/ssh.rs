@@ -69,7 +69,8 @@ impl Said {
 #[derive(Debug)]
 pub(crate) struct Pipes {
     _child: Child,
-    input: ChildStdin,
+    /// Gone when that direction is closed.
+    input: Option<ChildStdin>,
     output: ChildStdout,
 }
 
@@ -79,7 +80,12 @@ pub(crate) struct Pipes {
 /// When it cannot be started.
 pub(crate) fn start(arguments: &[String]) -> io::Result<(Pipes, Said)> {
     let mut command = Command::new("ssh");
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(arguments);
+    open(command)
+}
+
+fn open(mut command: Command) -> io::Result<(Pipes, Said)> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.kill_on_drop(true).spawn().map_err(|error| match error.kind() {
         ErrorKind::NotFound => io::Error::new(ErrorKind::NotFound, "there is no program `ssh`"),
         _ => error,
@@ -91,7 +97,7 @@ pub(crate) fn start(arguments: &[String]) -> io::Result<(Pipes, Said)> {
     };
     let said = Said::default();
     tokio::spawn(said.clone().listen(stderr));
-    Ok((Pipes { _child: child, input, output }, said))
+    Ok((Pipes { _child: child, input: Some(input), output }, said))
 }
 
 impl AsyncRead for Pipes {
@@ -106,15 +112,20 @@ impl AsyncRead for Pipes {
 
 impl AsyncWrite for Pipes {
     fn poll_write(mut self: Pin<&mut Self>, task: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.input).poll_write(task, from)
+        match &mut self.input {
+            Some(input) => Pin::new(input).poll_write(task, from),
+            None => Poll::Ready(Err(ErrorKind::BrokenPipe.into())),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.input).poll_flush(task)
+        self.input.as_mut().map_or(Poll::Ready(Ok(())), |input| Pin::new(input).poll_flush(task))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.input).poll_shutdown(task)
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A pipe is closed by nothing else, and the other side waits for that.
+        self.input = None;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -125,7 +136,24 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
+
+    #[test]
+    fn the_other_side_hears_when_nothing_more_comes_and_still_answers() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let answer = runtime.block_on(async {
+            let (mut pipes, _) = open(Command::new("cat")).unwrap();
+            pipes.write_all(b"said").await.unwrap();
+            pipes.shutdown().await.unwrap();
+            assert_eq!(pipes.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+            let mut answer = Vec::new();
+            pipes.read_to_end(&mut answer).await.unwrap();
+            answer
+        });
+        assert_eq!(answer, b"said");
+    }
 
     #[test]
     fn ssh_is_asked_as_docker_asks_it() {

@@ -34,25 +34,16 @@ impl Frames {
     pub(crate) fn feed(&mut self, mut bytes: &[u8], mut take: impl FnMut(Channel, &[u8])) -> io::Result<()> {
         while !bytes.is_empty() {
             if self.filled < self.header.len() {
-                let length = bytes.len().min(self.header.len() - self.filled);
-                let (head, rest) = bytes.split_at(length);
-                self.header[self.filled..self.filled + length].copy_from_slice(head);
-                self.filled += length;
-                bytes = rest;
-                let [_, _, _, _, a, b, c, d] = self.header;
-                self.left = u32::from_be_bytes([a, b, c, d]);
-                if self.filled < self.header.len() {
-                    break;
-                }
+                bytes = self.begin(bytes)?;
             }
-            let channel = self.channel()?;
+            // An empty frame ends with its header.
             let (content, rest) = bytes.split_at(bytes.len().min(self.left as usize));
             if !content.is_empty() {
-                take(channel, content);
+                take(self.channel()?, content);
             }
-            // No longer than `left`.
+            // It is no longer than `left`.
             self.left -= u32::try_from(content.len()).unwrap_or(self.left);
-            if self.left == 0 {
+            if self.left == 0 && self.filled == self.header.len() {
                 self.filled = 0;
             }
             bytes = rest;
@@ -63,6 +54,20 @@ impl Frames {
     /// Whether the last frame is whole.
     pub(crate) fn is_whole(&self) -> bool {
         self.filled == 0
+    }
+
+    /// Takes what belongs to the header from `bytes`, and returns the rest.
+    fn begin<'a>(&mut self, bytes: &'a [u8]) -> io::Result<&'a [u8]> {
+        let length = bytes.len().min(self.header.len() - self.filled);
+        let (head, rest) = bytes.split_at(length);
+        self.header[self.filled..self.filled + length].copy_from_slice(head);
+        self.filled += length;
+        if self.filled == self.header.len() {
+            self.channel()?;
+            let [_, _, _, _, a, b, c, d] = self.header;
+            self.left = u32::from_be_bytes([a, b, c, d]);
+        }
+        Ok(rest)
     }
 
     fn channel(&self) -> io::Result<Channel> {
