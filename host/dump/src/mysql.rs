@@ -5,6 +5,7 @@
 
 mod client;
 mod code;
+mod grants;
 mod names;
 mod restore;
 
@@ -60,7 +61,10 @@ pub async fn dump(
         problem: "there is no such database".into(),
         advice: "look for its name, or whether its user may see it".into(),
     })?;
-    let mut notes = Vec::new();
+    let grants = server.ask("ask what the user may see", "SHOW GRANTS;").await?;
+    let unseen = grants::unseen(&grants, database).into_iter();
+    let note = |what| format!("its user has no right to see {what}: if it has any, they are not in the dump");
+    let mut notes: Vec<_> = unseen.map(note).collect();
     let question = format!(
         "SELECT table_name FROM information_schema.tables WHERE table_schema = {0}
          AND engine NOT IN ('InnoDB', 'XtraDB', 'ROCKSDB', 'TokuDB', 'MEMORY') ORDER BY 1;

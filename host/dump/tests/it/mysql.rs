@@ -320,6 +320,24 @@ async fn tables_without_transactions_are_locked_and_told_of() {
 }
 
 #[tokio::test]
+async fn what_a_user_may_not_see_is_told() {
+    let Some(server) = MariaDb::with("blind", FILL) else { return };
+    let user = "CREATE USER reader@localhost; GRANT SELECT, LOCK TABLES, SHOW VIEW, EVENT ON blind.* TO reader@localhost";
+    server.sql("blind", user);
+    let socket = encoded(server.server.socket.to_str().unwrap());
+    let at = Database::parse(&format!("mysql://reader@{socket}/blind")).unwrap();
+    let mut bytes = Vec::new();
+    let dumped = dump(&at, &Local::default(), Path::new("/none"), &mut bytes).await.unwrap();
+    assert_eq!(dumped.notes.len(), 2, "{dumped:?}");
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(
+        text.contains("EVENT `e`") && !text.contains("PROCEDURE") && !text.contains("trigger tr"),
+        "{text}"
+    );
+    assert!(dumped.notes[0].contains("triggers") && dumped.notes[1].contains("procedures"), "{dumped:?}");
+}
+
+#[tokio::test]
 async fn a_dump_cannot_run_programs() {
     let Some(server) = MariaDb::with("hostile", FILL) else { return };
     let file = server.server.path("made");
