@@ -10,6 +10,8 @@ use crate::helper::names::Names;
 /// The longest line that may be an event: a report has a thousand warnings with paths. Longer ones are passed
 /// over.
 const LINE: usize = 16 << 20;
+/// What follows the last snapshot of an archive: two blocks of zeros (docs/format.md).
+const ARCHIVE_END: u64 = 1024;
 /// How much is kept of what is no event.
 const SAID: usize = 2048;
 
@@ -49,6 +51,8 @@ pub(super) struct Heard {
     said: Vec<u8>,
     /// How the run ended, where the core said so.
     pub(super) end: Option<End>,
+    /// How long the archive is that the core has written to its output, where it has.
+    pub(super) archive: Option<u64>,
 }
 
 impl<'a> Listener<'a> {
@@ -85,8 +89,10 @@ impl<'a> Listener<'a> {
             return self.heard.borrow_mut().keep(line);
         };
         let event = self.renamed(event);
-        if let Event::End(end) = &event {
-            self.heard.borrow_mut().end = Some(end.clone());
+        match &event {
+            Event::End(end) => self.heard.borrow_mut().end = Some(end.clone()),
+            Event::Report(report) => self.heard.borrow_mut().archive = Some(report.bytes + ARCHIVE_END),
+            _ => {}
         }
         (self.observer)(&Told::Core(&event));
     }

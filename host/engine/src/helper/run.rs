@@ -154,8 +154,14 @@ impl Attempt<'_> {
         match carried {
             Ok(Carried { output, bytes, whole }) => {
                 let exit_code = timeout(AFTER, engine.wait(id)).await.unwrap_or(Err(Error::Cut))?;
+                let archive = heard.archive;
                 judge(engine, id, exit_code, heard).await?;
-                if whole { Ok(Finished { output, bytes }) } else { Err(Error::Cut) }
+                // What the core says last can come while the end of its output is lost.
+                if whole && archive.is_none_or(|length| length == bytes) {
+                    Ok(Finished { output, bytes })
+                } else {
+                    Err(Error::Cut)
+                }
             }
             // Here it was this side that did not go on.
             Err(error @ (Error::Output { .. } | Error::Input { .. })) => Err(error),

@@ -171,6 +171,21 @@ fn a_stream_that_ends_early_is_no_success() {
 }
 
 #[test]
+fn an_archive_has_the_length_that_the_core_says() {
+    let attach = |stream: &mut UnixStream| {
+        let report = concat!(
+            r#"{"event":"report","id":"1a2b3c4d","prefix":"p","time":"2026-11-20T16:03:00Z","volumes":[],"#,
+            r#""entries":0,"size":0,"bytes":512,"unhashed":0,"note":null,"warning_count":0,"warnings":[],"#,
+            "\"seconds\":0.4}\n",
+        );
+        send(stream, &[(2, report.as_bytes()), (1, &[0; 1535]), (2, DONE.as_bytes())]);
+    };
+    let (result, requests) = run(Script { attach, ..Script::default() });
+    assert!(matches!(result, Err(Error::Cut)), "{result:?}");
+    assert_removed(&requests);
+}
+
+#[test]
 fn one_that_runs_on_was_cut_off() {
     let (result, requests) = run(Script { exit_code: None, ..Script::default() });
     assert!(matches!(result, Err(Error::Cut)), "{result:?}");
