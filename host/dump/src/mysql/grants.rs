@@ -1,6 +1,6 @@
-//! What a user may see. `mariadb-dump` and `mysqldump` leave out triggers and routines that their user may not
-//! see, and succeed; so their user's rights are looked at, as `SHOW GRANTS` lists them. Views and events need no
-//! look: without the right to see them the programs fail.
+//! What a user may see. `mariadb-dump` and `mysqldump` leave out triggers and routines that their user may
+//! not see, and succeed; so their user's rights are looked at, as `SHOW GRANTS` lists them. Views and
+//! events need no look: without the right to see them the programs fail.
 
 /// Rights that make triggers be seen, in the database or everywhere.
 const TRIGGERS: [&str; 2] = ["ALL PRIVILEGES", "TRIGGER"];
