@@ -95,12 +95,14 @@ fn the_helper_of_a_dead_run_is_removed_and_anothers_is_named() {
     };
     let (ours, theirs) = (helper("ours", "this/helper-1-1"), helper("theirs", "other/helper-1-1"));
     let output = recover(state.path(), &[]);
-    assert_eq!(success(&output), format!("{ours}: removed, it was a helper\n"));
     let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let removed = format!("{ours}: removed, it was a helper\n");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), removed);
     assert!(said.contains(&format!("remove it with `docker rm --force {theirs}`")), "{said}");
     assert_eq!(docker(&["ps", "--all", "--quiet", "--filter", &format!("name={ours}")]), "");
     assert_eq!(inspect(&theirs, "{{.State.Status}}"), "running");
-    let report: Value = serde_json::from_str(&success(&recover(state.path(), &["--json"]))).unwrap();
+    let report: Value = serde_json::from_slice(&recover(state.path(), &["--json"]).stdout).unwrap();
     assert_eq!(report["helpers"]["removed"], json!([]));
     assert!(report["helpers"]["elsewhere"].as_array().unwrap().contains(&json!(theirs)));
 }
