@@ -2,19 +2,23 @@
 //! was stopped may run before its time, and everything runs in the end. scripts/host-e2e.sh starts an engine
 //! for these tests, which no one else needs.
 
+use std::cell::RefCell;
 use std::env;
 use std::fs;
+use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use snapshotter_engine::helper::{Collected, Helpers, Streams, Told};
 use snapshotter_engine::lease::{Manner, State};
 
-use crate::driver::{driver, wait_for};
+use crate::driver::{driver, wait_for, with_engine};
+use crate::helper::{containers as helper_containers, shell};
 use crate::recover::recovered;
-use crate::sandbox::{Sandbox, docker, inspect};
+use crate::sandbox::{Sandbox, docker, image, inspect};
 
 const STATE: &str = "{{.State.Status}} {{.HostConfig.RestartPolicy.Name}}";
 
@@ -112,4 +116,27 @@ fn a_daemon_that_is_killed_during_a_stop_is_a_failure_and_leaves_a_lease() {
         sleep(Duration::from_millis(500));
     }
     assert_eq!(inspect(&app, STATE), "running always");
+}
+
+#[test]
+#[ignore = "needs an engine that may be killed: make host-e2e"]
+fn a_daemon_that_is_killed_under_a_helper_fails_the_run_and_leaves_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let name = RefCell::new(String::new());
+    let observer = |told: &Told<'_>| match told {
+        Told::Made(made) => (*made).clone_into(&mut name.borrow_mut()),
+        Told::Core(_) => kill_daemon(),
+        _ => {}
+    };
+    let note = r#"{"event":"note","text":"it works"}"#;
+    let script = format!("trap 'exit 1' TERM; echo '{note}' >&2; while :; do sleep 100000 & wait $!; done");
+    let error = with_engine(async |engine| {
+        let helpers = Helpers::new(&engine, &State::at(state.path()), Some(&image())).await.unwrap();
+        let prepared = helpers.prepare(shell(&script, Vec::new()), &observer).await.unwrap();
+        let streams = Streams { input: None, output: Collected::default() };
+        prepared.run(streams, &observer, pending()).await.unwrap_err()
+    });
+    assert!(error.to_string().contains("helper"), "{error}");
+    assert!(recovered(state.path()).is_complete());
+    assert_eq!(helper_containers(&name.borrow()), "");
 }
