@@ -14,6 +14,7 @@ mod job;
 mod journal;
 mod metadata;
 mod moves;
+mod narrow;
 mod obstacles;
 mod only;
 mod options;

@@ -19,6 +19,7 @@ use std::ops::Range;
 
 use crate::archive::BLOCK;
 use crate::archive::ustar::{Block, HeaderFields, flag};
+use crate::archive::walk::Walk;
 use crate::snapshot::gaps::Gaps;
 use crate::snapshot::index::place::IndexPlace;
 use crate::snapshot::layout::Layout;
@@ -95,6 +96,8 @@ pub(crate) struct Snapshot {
     pub(crate) closed_with: Option<(u64, String)>,
     /// Stretches of a damaged one that are left out.
     pub(crate) gaps: Gaps,
+    /// Stretches of a sound one of which nothing is asked for.
+    pub(crate) unwanted: Gaps,
     pub(crate) index: IndexPlace,
     /// Content may have its checksum there.
     pub(crate) has_late: bool,
@@ -135,6 +138,7 @@ impl Snapshot {
             end: close.end,
             close: close.start,
             gaps: Gaps::default(),
+            unwanted: Gaps::default(),
             index,
             has_late,
         }
@@ -164,6 +168,7 @@ impl Snapshot {
             close: range.end,
             layout: Layout::new(Vec::new()),
             gaps: Gaps::default(),
+            unwanted: Gaps::default(),
             index: IndexPlace::Nowhere,
             has_late: false,
         }
@@ -185,6 +190,19 @@ impl Snapshot {
     pub(crate) fn keep_to(&mut self, index: IndexPlace) {
         self.has_late = index != IndexPlace::Nowhere;
         self.index = index;
+    }
+
+    /// Nothing of these stretches is asked for, and so its members are not counted.
+    pub(crate) fn leave_out(&mut self, unwanted: Gaps) {
+        if !unwanted.is_empty() {
+            (self.unwanted, self.closed_with) = (unwanted, None);
+        }
+    }
+
+    /// Has `walk` go on behind what it stands in, where that is damaged or not asked for.
+    pub(crate) fn step_over(&self, walk: &mut Walk) {
+        self.gaps.step_over(walk);
+        self.unwanted.step_over(walk);
     }
 
     /// Whether the Go program wrote it: its members carry no checksums.

@@ -37,8 +37,8 @@ pub(crate) struct BackupCommand {
     /// Cut off what follows the archive's end, even when it may be another archive
     #[arg(long)]
     pub(crate) discard_tail: bool,
-    /// Write an index too. Older versions of this program do not restore a snapshot that has one. A
-    /// stream always has one
+    /// Write an index too, by which `restore --path` finds files without looking at all others. Older
+    /// versions of this program do not restore a snapshot that has one. A stream always has one
     #[arg(long)]
     index: bool,
 }

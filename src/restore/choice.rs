@@ -14,6 +14,7 @@ use crate::fs::stream;
 use crate::name::Shown;
 use crate::observer::Run;
 use crate::report::{LeftOut, Skipped};
+use crate::restore::narrow;
 use crate::restore::options::{RestoreOptions, TarSource};
 use crate::restore::sift::{self, Sifted};
 use crate::restore::survey::Survey;
@@ -64,10 +65,11 @@ impl Choice {
             run,
         )?;
         require_sound(&reader, &catalog, options)?;
-        let snapshot = choose(&reader, &catalog, config, options)?.clone();
+        let mut snapshot = choose(&reader, &catalog, config, options)?.clone();
         let doubt = doubt(catalog.snapshots.iter(), &snapshot, options);
         let mut wanted = want(config, options, &snapshot, kinds.as_deref(), reader.name())?;
         let read_only = if options.skip_read_only { without_read_only(&mut wanted)? } else { Vec::new() };
+        snapshot.leave_out(narrow::unwanted(&reader, &snapshot, &wanted).map_err(with_way_out)?);
         let survey = Survey::read(&reader, &snapshot, &wanted).map_err(with_way_out)?;
         Ok(Choice { read_only, doubt, ..Choice::of(reader, snapshot, wanted, survey) })
     }

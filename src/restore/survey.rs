@@ -89,7 +89,7 @@ pub(super) fn walk_on(
     let list = under(&snapshot.prefix, VOLUMES_DATA);
     let mut lates = Lates::of(reader, snapshot)?;
     loop {
-        snapshot.gaps.step_over(&mut walk);
+        snapshot.step_over(&mut walk);
         let at = walk.position();
         if at >= snapshot.close {
             return Ok(());

@@ -5,6 +5,7 @@
 
 pub(crate) mod check;
 mod entry;
+pub(crate) mod lookup;
 pub(crate) mod place;
 mod table;
 mod varint;
