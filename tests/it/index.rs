@@ -34,7 +34,9 @@ fn volume(s: &Sandbox) -> PathBuf {
 
 /// A name that has nothing in common with others but so many bytes at its beginning.
 fn long_name(n: usize, common: usize) -> String {
-    "n".repeat(common) + &blake3::hash(&n.to_le_bytes()).to_hex() + &blake3::hash(&[1, n as u8]).to_hex()
+    "n".repeat(common)
+        + &blake3::hash(&n.to_le_bytes()).to_hex()
+        + &blake3::hash(&(n + 100_000).to_le_bytes()).to_hex()
 }
 
 fn config(volume: &Path) -> Config {
