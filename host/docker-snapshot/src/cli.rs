@@ -2,11 +2,16 @@
 //! the engine, and how its result is shown.
 
 mod connection;
+mod create;
+mod export;
 mod install;
+mod list;
 mod metadata;
 pub(crate) mod output;
 mod plugin;
+mod progress;
 mod recover;
+mod restore;
 mod selection;
 mod size;
 mod table;
@@ -45,6 +50,18 @@ enum Command {
     /// Show where containers keep data: volumes and other mounts, who uses them, and what is in danger
     #[command(after_help = volumes::EXAMPLE)]
     Volumes(volumes::Volumes),
+    /// Take snapshots of volumes, while what writes to them rests
+    #[command(after_help = create::EXAMPLE)]
+    Create(create::Create),
+    /// Show the snapshots in a directory
+    #[command(after_help = list::EXAMPLE)]
+    List(list::List),
+    /// Put a snapshot back into volumes, or a part of it into a directory
+    #[command(after_help = restore::EXAMPLE)]
+    Restore(restore::Restore),
+    /// Write a volume of a snapshot as a flat tar, which every tar program takes
+    #[command(after_help = export::EXAMPLE)]
+    Export(export::Export),
     /// Put right what runs that were killed have left: start what they stopped, remove their helpers
     Recover,
     /// Make `docker snapshot` work: copy this program into docker's directory of plugins
@@ -66,6 +83,10 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     };
     match command {
         Command::Volumes(volumes) => volumes.run(&flags.connection, flags.json),
+        Command::Create(create) => create.run(&flags.connection, flags.json),
+        Command::List(list) => list.run(flags.json),
+        Command::Restore(restore) => restore.run(&flags.connection, flags.json),
+        Command::Export(export) => export.run(flags.json),
         Command::Recover => recover::run(&flags.connection, flags.json),
         Command::Install => install::run(&flags.connection, flags.json),
         Command::Metadata => metadata::print(),

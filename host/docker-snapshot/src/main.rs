@@ -3,6 +3,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
 mod cli;
+mod job;
+mod words;
 
 use std::process::ExitCode;
 
@@ -11,7 +13,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if error.is::<cli::output::Told>() => ExitCode::FAILURE,
         Err(error) => {
-            cli::output::say(&cli::output::message(&error));
+            cli::output::say(&words::message(&error));
             ExitCode::FAILURE
         }
     }

@@ -4,6 +4,7 @@
 mod client;
 pub mod container;
 mod containers;
+mod contents;
 pub mod creation;
 mod engine;
 pub mod events;

@@ -11,6 +11,8 @@ const NUMBER: &str = "com.docker.compose.container-number";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 const VOLUME: &str = "com.docker.compose.volume";
 const DEPENDS_ON: &str = "com.docker.compose.depends_on";
+const DIRECTORY: &str = "com.docker.compose.project.working_dir";
+const FILES: &str = "com.docker.compose.project.config_files";
 
 /// Where a container stands in a compose project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +42,17 @@ impl Membership {
 /// The project of a volume, and the name that its file has for it.
 pub(crate) fn of_volume(labels: &BTreeMap<String, String>) -> (Option<String>, Option<String>) {
     (labels.get(PROJECT).cloned(), labels.get(VOLUME).cloned())
+}
+
+/// The directory that compose was called for, on the machine where it was called, by `labels` of a container.
+pub fn directory(labels: &BTreeMap<String, String>) -> Option<&str> {
+    labels.get(DIRECTORY).map(String::as_str)
+}
+
+/// The compose files that a container was made from, by its `labels`. Names with a comma in them are torn
+/// apart.
+pub fn files(labels: &BTreeMap<String, String>) -> Vec<&str> {
+    labels.get(FILES).into_iter().flat_map(|list| list.split(',')).filter(|file| !file.is_empty()).collect()
 }
 
 /// A service that another depends on.

@@ -7,7 +7,6 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use anyhow::Context;
 use clap::builder::StyledStr;
 use serde::Serialize;
-use snapshotter_engine::Error;
 
 /// Prints `value` as the one JSON object of a command.
 ///
@@ -37,25 +36,6 @@ pub(crate) fn say(text: &str) {
 /// Shows the help of a command line that asked for nothing.
 pub(crate) fn help(help: &StyledStr) {
     to_stderr(&if io::stderr().is_terminal() { help.ansi().to_string() } else { help.to_string() });
-}
-
-/// The whole of an error, on one line: each message, then its cause, and what to do at the end.
-pub(crate) fn message(error: &anyhow::Error) -> String {
-    match error.downcast_ref::<Error>() {
-        Some(error) => whole(error),
-        None => chain(error.as_ref()),
-    }
-}
-
-/// The same of an error of the engine.
-pub(crate) fn whole(error: &Error) -> String {
-    std::iter::once(chain(error)).chain(error.advice()).collect::<Vec<_>>().join(": ")
-}
-
-/// Each message of an error and its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let messages = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
-    messages.collect::<Vec<_>>().join(": ")
 }
 
 /// A failure of which all has been said.

@@ -2,11 +2,13 @@
 
 use serde::Serialize;
 use snapshotter_engine::Error;
+use snapshotter_engine::api::Engine;
 use snapshotter_engine::hold::{Event, Outcome, Recovered, Resumed, recover};
 use snapshotter_engine::lease::State;
 
 use crate::cli::connection::Connection;
 use crate::cli::output;
+use crate::words;
 
 #[derive(Debug, Serialize)]
 struct Report<'a> {
@@ -52,17 +54,38 @@ pub(crate) fn run(connection: &Connection, json: bool) -> anyhow::Result<()> {
     complete(recovered)
 }
 
+/// What each command does first that stops containers: starts what an earlier run has left stopped. What
+/// cannot be started is said, and is in nobody's way unless it is to be stopped again.
+///
+/// # Errors
+/// When the leases cannot be read, or the engine does not answer.
+pub(crate) async fn before(engine: &Engine, state: &State) -> anyhow::Result<()> {
+    let recovered = recover(engine, state, &tell).await?;
+    for Resumed { container, outcome } in &recovered.resumed {
+        if *outcome == Outcome::Started {
+            output::say(&format!("{container} was left stopped by a run that was killed, and runs again"));
+        }
+    }
+    for (_, error) in &recovered.failed {
+        output::say(&format!("warning: {}", words::whole(error)));
+    }
+    for error in &recovered.unreadable {
+        output::say(&format!("warning: {}", words::whole(error)));
+    }
+    Ok(())
+}
+
 fn report(recovered: &Recovered) -> Report<'_> {
     let failure = |(container, error): &(String, Error)| Failure {
         container: container.clone(),
-        reason: output::chain(error),
+        reason: words::chain(error),
     };
     Report {
         resumed: &recovered.resumed,
         failed: recovered.failed.iter().map(failure).collect(),
         held: &recovered.held,
         elsewhere: &recovered.elsewhere,
-        unreadable: recovered.unreadable.iter().map(|error| output::chain(error)).collect(),
+        unreadable: recovered.unreadable.iter().map(|error| words::chain(error)).collect(),
         helpers: Helpers {
             removed: &recovered.helpers.removed,
             failed: recovered.helpers.failed.iter().map(failure).collect(),
@@ -102,10 +125,10 @@ fn complete(recovered: Recovered) -> anyhow::Result<()> {
         ));
     }
     for (_, error) in &recovered.helpers.failed {
-        output::say(&output::whole(error));
+        output::say(&words::whole(error));
     }
     for error in &recovered.unreadable {
-        output::say(&output::whole(error));
+        output::say(&words::whole(error));
     }
     for address in &recovered.elsewhere {
         output::say(&format!(
@@ -115,7 +138,7 @@ fn complete(recovered: Recovered) -> anyhow::Result<()> {
     }
     // The last line names all of them, and why the first does not run.
     for (_, error) in recovered.failed.iter().skip(1) {
-        output::say(&output::whole(error));
+        output::say(&words::whole(error));
     }
     if let Some(error) = Recovered::failure(recovered.failed) {
         return Err(error.into());
@@ -130,7 +153,7 @@ fn complete(recovered: Recovered) -> anyhow::Result<()> {
 }
 
 /// Says what is waited for, and what does not go well.
-fn tell(event: &Event<'_>) {
+pub(crate) fn tell(event: &Event<'_>) {
     match event {
         Event::Ended(name, code) => {
             output::say(&format!(
@@ -139,7 +162,7 @@ fn tell(event: &Event<'_>) {
         }
         // What does not start is said at the end.
         Event::Failed(error @ Error::State { .. }) => {
-            output::say(&format!("warning: {}", output::whole(error)));
+            output::say(&format!("warning: {}", words::whole(error)));
         }
         Event::Waiting(name) => output::say(&format!("waiting until {name} is healthy")),
         Event::Settling(name) => output::say(&format!("waiting for {name}, which may still be stopping")),

@@ -25,4 +25,5 @@ mod run {
 
 mod connection;
 mod recover;
+mod snapshot;
 mod volumes;

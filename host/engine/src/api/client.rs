@@ -206,6 +206,31 @@ impl Client {
         self.call(call).await?.json(&call.action)
     }
 
+    /// Makes a call, and reads at most `limit` bytes of the answer; the rest is not waited for.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub(crate) async fn head(&self, call: &Call, limit: usize) -> Result<Vec<u8>> {
+        let (status, head) = in_time(call, async {
+            let (_sender, _said, response) = self.send(call).await?;
+            let status = response.status().as_u16();
+            let mut body = response.into_body();
+            let mut head = Vec::new();
+            while head.len() < limit
+                && let Some(frame) = body.frame().await
+            {
+                let frame = frame.map_err(|error| call.broken(io::Error::other(error)))?;
+                head.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
+            }
+            Ok((status, head))
+        })
+        .await?;
+        if status < 400 {
+            return Ok(head);
+        }
+        Err(Error::Refused { action: call.action.clone(), status, message: refusal(&head) })
+    }
+
     async fn exchange(&self, call: &Call) -> Result<Answer> {
         let (sender, said, response) = self.send(call).await?;
         let status = response.status().as_u16();

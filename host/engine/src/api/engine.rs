@@ -4,8 +4,10 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use serde::Deserialize;
+use snapshotter::time::Time;
 
 use crate::api::client::{Call, Client};
+use crate::api::nullable::or_default;
 use crate::api::version::{About, ApiVersion};
 use crate::connect::endpoint::Endpoint;
 use crate::connect::find::Found;
@@ -56,6 +58,25 @@ impl Engine {
         Ok(Some(info.id).filter(|id| !id.is_empty()))
     }
 
+    /// Whether root in its containers is another user outside of them (`userns-remap`): such a root may not
+    /// write what belongs to others there.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn maps_users(&self) -> Result<bool> {
+        let info: Info = self.client.ask(&Call::get("ask the engine how it is set up", "/info")).await?;
+        Ok(info.security_options.iter().any(|option| option.contains("name=userns")))
+    }
+
+    /// The engine's clock; this machine's may be another.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn now(&self) -> Result<Time> {
+        let info: Info = self.client.ask(&Call::get("ask the engine for the time", "/info")).await?;
+        Ok(Time::from_rfc3339(&info.system_time).unwrap_or_else(Time::now))
+    }
+
     /// What the engine says of itself.
     pub fn about(&self) -> &About {
         &self.about
@@ -66,6 +87,10 @@ impl Engine {
 struct Info {
     #[serde(rename = "ID", default)]
     id: String,
+    #[serde(rename = "SecurityOptions", default, deserialize_with = "or_default")]
+    security_options: Vec<String>,
+    #[serde(rename = "SystemTime", default)]
+    system_time: String,
 }
 
 /// `error` as one that says what the user can do about the engine that was found.

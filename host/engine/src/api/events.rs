@@ -1,6 +1,9 @@
 //! What has happened in an engine.
 
+use std::time::Duration;
+
 use serde::Deserialize;
+use snapshotter::time::Time;
 
 use crate::api::client::Call;
 use crate::api::engine::Engine;
@@ -40,13 +43,17 @@ struct Attributes {
 const FILTERS: &str = r#"{"type":["container"],"event":["start","unpause"]}"#;
 
 impl Engine {
-    /// The containers that were started, or let go on, from `since` to `until`, in seconds of Unix time, as
-    /// far as the engine remembers: Docker keeps the last 256 events of all kinds.
+    /// The containers that were started, or let go on, from `since`, by the engine's clock, for as long as
+    /// `elapsed`, as far as the engine remembers: Docker keeps the last 256 events of all kinds.
     ///
     /// # Errors
     /// When the engine does not say.
-    pub async fn started(&self, since: u64, until: u64) -> Result<Vec<Started>> {
+    pub async fn started(&self, since: Time, elapsed: Duration) -> Result<Vec<Started>> {
         let filters = encode(FILTERS);
+        let nanos = i128::from(since.secs) * 1_000_000_000 + i128::from(since.nanos);
+        let until = nanos + i128::try_from(elapsed.as_nanos()).unwrap_or_default();
+        let [since, until] =
+            [nanos, until].map(|nanos| format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000));
         // Podman follows what comes unless it is told not to.
         let path = format!("/events?since={since}&until={until}&stream=false&filters={filters}");
         let action = "ask what was started meanwhile";

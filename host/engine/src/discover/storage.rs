@@ -103,7 +103,8 @@ impl StorageUser {
 }
 
 impl Storage {
-    pub(crate) fn new(kind: StorageKind, name: &str) -> Self {
+    /// A place of which nothing more is known yet.
+    pub fn new(kind: StorageKind, name: &str) -> Self {
         Storage {
             kind,
             name: name.to_owned(),

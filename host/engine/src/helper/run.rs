@@ -60,6 +60,14 @@ impl Prepared<'_> {
         &self.name
     }
 
+    /// Whether there is nothing in the directory that is mounted at `target`. It is not started for that.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn is_empty(&self, target: &str) -> Result<bool> {
+        self.helpers.engine.is_empty(&self.id, target).await
+    }
+
     /// Removes it.
     pub async fn discard(self, observer: Observer<'_>) {
         self.remove(observer).await;

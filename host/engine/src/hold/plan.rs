@@ -86,6 +86,11 @@ impl Plan {
         self.waves.iter().flatten().map(|planned| planned.container.name()).collect()
     }
 
+    /// How each of them rests, by id.
+    pub fn manners(&self) -> BTreeMap<String, Manner> {
+        self.waves.iter().flatten().map(|planned| (planned.entry.id.clone(), planned.entry.manner)).collect()
+    }
+
     /// What the lease says.
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.waves.iter().flatten().map(|planned| planned.entry.clone()).collect()

@@ -1,0 +1,262 @@
+//! `restore`: puts snapshots back.
+
+use std::future::Future;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Serialize;
+use snapshotter::observer::{Cancel, Observer, Run};
+use snapshotter::report::{RestoreReport, Warning};
+use snapshotter_engine::api::Engine;
+use snapshotter_engine::helper::Helpers;
+use snapshotter_engine::lease::State;
+
+use crate::cli::connection::Connection;
+use crate::cli::progress::Progress;
+use crate::cli::{output, recover, size};
+use crate::job::contents::parse_move;
+use crate::job::found::{self, DIRECTORY};
+use crate::job::interrupt::Interrupt;
+use crate::job::restore::{self, Intent};
+use crate::job::{local, tell::Notice};
+
+pub(crate) const EXAMPLE: &str = "\
+Examples:
+  docker snapshot restore shop_data --force --stop-containers
+  docker snapshot restore ./snapshots/shop/2026-01-31T03-00-00Z__spec-0123abcd.tar.zst --create
+  docker snapshot restore shop@2026-01-31 --path /shop_data/notes.txt --into /tmp/look";
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(crate) struct Restore {
+    /// A file; or the name of a volume, container or project, whose newest snapshot in ./snapshots is meant;
+    /// or NAME@TIME, as `list` shows it
+    #[arg(value_name = "FILE_OR_SNAPSHOT")]
+    snapshot: String,
+    /// The one volume of it to restore; of a snapshot of one volume, the volume to restore to
+    #[arg(value_name = "VOLUME")]
+    only: Option<String>,
+    /// Replace what is in a volume
+    #[arg(long, conflicts_with = "into")]
+    force: bool,
+    /// Stop the containers that use a volume, and start them again
+    #[arg(long, conflicts_with = "into")]
+    stop_containers: bool,
+    /// Make volumes that are not there, as they were: with driver, options and labels
+    #[arg(long, conflicts_with = "into")]
+    create: bool,
+    /// Restore the volume OLD of the snapshot to the volume NEW; may be repeated
+    #[arg(long = "volume", value_name = "OLD=NEW", value_parser = parse_move)]
+    moves: Vec<(String, String)>,
+    /// With --into: restore this file or directory alone; may be repeated
+    #[arg(long = "path", value_name = "/VOLUME/PATH", requires = "into")]
+    paths: Vec<String>,
+    /// Restore to this directory, each volume to DIR/VOLUME, and ask no engine
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
+    /// Check all, say what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Ask nothing
+    #[arg(long)]
+    yes: bool,
+    /// The image of snapshotter to write volumes with, instead of the one that this program carries
+    #[arg(long, value_name = "IMAGE", conflicts_with = "into")]
+    helper_image: Option<String>,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    file: String,
+    volumes: Vec<Restored>,
+    made: Vec<String>,
+    stopped: Vec<String>,
+    dry_run: bool,
+    /// None with `dry_run`.
+    entries: Option<u64>,
+    bytes: Option<u64>,
+    warnings: Vec<Warning>,
+}
+
+#[derive(Debug, Serialize)]
+struct Restored {
+    from: String,
+    to: String,
+    /// Whether it held something before.
+    replaced: bool,
+}
+
+impl Restore {
+    /// Restores.
+    ///
+    /// # Errors
+    /// When it cannot be done, or something does not run again.
+    pub(crate) fn run(self, connection: &Connection, json: bool) -> anyhow::Result<()> {
+        let chosen = found::choose(&self.snapshot, Path::new(DIRECTORY))?;
+        if chosen.looked_for {
+            output::say(&format!("{} is taken", chosen.archive.path.display()));
+        }
+        let only = self.only.clone().or(chosen.volume);
+        let file = chosen.archive.path.display().to_string();
+        if let Some(into) = self.into {
+            let (moves, paths, dry_run) = (self.moves, self.paths, self.dry_run);
+            let request = local::Request { archive: chosen.archive, only, moves, paths, into, dry_run };
+            return to_directory(request, &file, json);
+        }
+        let request = restore::Request {
+            archive: chosen.archive,
+            only,
+            moves: self.moves,
+            force: self.force,
+            stop_containers: self.stop_containers,
+            create: self.create,
+            dry_run: self.dry_run,
+            helper_image: self.helper_image,
+        };
+        let state = State::usual()?;
+        let yes = self.yes;
+        let (intent, report) =
+            connection.with_engine(async |engine| to_volumes(&engine, &state, &request, yes).await)?;
+        show(&intent, report.as_ref(), file, json)
+    }
+}
+
+async fn to_volumes(
+    engine: &Engine,
+    state: &State,
+    request: &restore::Request,
+    yes: bool,
+) -> anyhow::Result<(Intent, Option<RestoreReport>)> {
+    let stop = &Interrupt::listen().context("cannot listen for signals")?;
+    if !request.dry_run {
+        recover::before(engine, state).await?;
+    }
+    let progress = Progress::new();
+    let tell: &dyn Fn(&Notice<'_>) = &|notice| progress.show(notice);
+    let helpers = Helpers::new(engine, state, request.helper_image.as_deref()).await?;
+    let restore = restore::Restore { engine, state, request, stop, tell };
+    let intent = restore.prepare(&helpers).await?;
+    if request.dry_run {
+        return Ok((intent, None));
+    }
+    if !yes {
+        confirm(&intent)?;
+    }
+    stop.check("nothing was changed")?;
+    let report = restore.run(&intent, &helpers).await?;
+    Ok((intent, Some(report)))
+}
+
+/// Asks for what cannot be undone, where there is somebody to ask. What a JSON says of volumes that lead out
+/// of the engine's own directories is never believed unasked.
+fn confirm(intent: &Intent) -> anyhow::Result<()> {
+    let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
+    let doubts: Vec<_> = intent.made.iter().filter_map(restore::doubt).collect();
+    if !doubts.is_empty() && !asks {
+        bail!(
+            "cannot make {}: it may lead to any place of the engine's machine: see that it is right, and \
+             give --yes",
+            doubts.join(" and ")
+        );
+    }
+    if !asks || (doubts.is_empty() && intent.replaced.is_empty()) {
+        return Ok(());
+    }
+    let mut questions = Vec::new();
+    if !doubts.is_empty() {
+        questions.push(format!("make {}", doubts.join(" and ")));
+    }
+    if !intent.replaced.is_empty() {
+        questions.push(format!("replace all that is in {}", intent.replaced.join(", ")));
+    }
+    let question = output::one_line(&questions.join(", and "));
+    let _ = write!(io::stderr(), "docker-snapshot: {question}? [y/N] ");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).context("cannot read the answer")?;
+    if !matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        bail!("cannot restore: it was not agreed to: nothing was changed");
+    }
+    Ok(())
+}
+
+fn show(intent: &Intent, done: Option<&RestoreReport>, file: String, json: bool) -> anyhow::Result<()> {
+    let volumes = intent.pairs.iter().map(|pair| Restored {
+        from: pair.from.name.clone(),
+        to: pair.to.clone(),
+        replaced: intent.replaced.contains(&pair.to),
+    });
+    let report = Report {
+        file,
+        volumes: volumes.collect(),
+        made: intent.made.iter().map(|volume| volume.name.clone()).collect(),
+        stopped: intent.stopped.clone(),
+        dry_run: done.is_none(),
+        entries: done.map(|done| done.entries),
+        bytes: done.map(|done| done.size),
+        warnings: done.map(|done| done.warnings.clone()).unwrap_or_default(),
+    };
+    if json {
+        return output::print_json(&report);
+    }
+    let would = if report.dry_run { "would be " } else { "" };
+    let mut lines = Vec::new();
+    lines.extend(report.made.iter().map(|name| format!("{name}: {would}made")));
+    let stopped = |name: &String| format!("{name}: {would}stopped meanwhile");
+    lines.extend(report.stopped.iter().filter(|_| report.dry_run).map(stopped));
+    lines.extend(report.volumes.iter().map(|volume| {
+        let from = if volume.from == volume.to { String::new() } else { format!(" from {}", volume.from) };
+        let replaced = if volume.replaced { ", all that is in it replaced" } else { "" };
+        format!("{}: {would}restored{from}{replaced}", volume.to)
+    }));
+    lines.extend(done.map(totals));
+    lines.iter().try_for_each(|line| output::print_line(output::one_line(line)))
+}
+
+fn totals(report: &RestoreReport) -> String {
+    format!("{} entries, {}", report.entries, size::bytes(report.size))
+}
+
+/// Shows what the core's library says in this process.
+struct Teller;
+
+impl Observer for Teller {
+    fn warning(&self, warning: &Warning) {
+        output::say(&format!("warning: {warning}"));
+    }
+
+    fn note(&self, text: &str) {
+        output::say(text);
+    }
+}
+
+fn to_directory(request: local::Request, file: &str, json: bool) -> anyhow::Result<()> {
+    let cancel = Cancel::default();
+    let into = request.into.display().to_string();
+    let working = cancel.clone();
+    let report = until_signal(&cancel, async move {
+        let work = move || local::run(&request, &Run { observer: &Teller, cancel: working, strict: false });
+        tokio::task::spawn_blocking(work).await.context("cannot go on")?
+    })?;
+    if json {
+        return output::print_json(&report);
+    }
+    let would = if report.dry_run { "would restore" } else { "restored" };
+    output::print_line(output::one_line(&format!("{file}: {would} {} to {into}", totals(&report))))
+}
+
+/// Does `work`, and asks it to end when a signal comes.
+fn until_signal<T>(cancel: &Cancel, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start")?.block_on(async {
+        let stop = Interrupt::listen().context("cannot listen for signals")?;
+        let cancel = cancel.clone();
+        tokio::spawn(async move {
+            stop.wait().await;
+            cancel.stop();
+        });
+        work.await
+    })
+}

@@ -1,0 +1,343 @@
+//! Puts snapshots back into volumes. All is checked before anything is touched, in the order in which
+//! Dockform does it: the file and what it is, its checksum, what the volumes are made from, what is in them,
+//! and who uses them. The core then replaces each volume as a whole or not at all.
+
+use std::collections::BTreeSet;
+
+use anyhow::{bail, ensure};
+use snapshotter::report::RestoreReport;
+use snapshotter_engine::Error;
+use snapshotter_engine::api::Engine;
+use snapshotter_engine::api::container::{Container, Status};
+use snapshotter_engine::api::volume::Volume;
+use snapshotter_engine::discover::{Storage, discover};
+use snapshotter_engine::helper::{Collected, Helpers, Mount, RESTORE, Spec, Streams, Told};
+use snapshotter_engine::hold::{Event, Plan, Way, hold};
+use snapshotter_engine::lease::State;
+
+use crate::job::contents::{self, Pair};
+use crate::job::file;
+use crate::job::found::Found;
+use crate::job::interrupt::Interrupt;
+use crate::job::names::near;
+use crate::job::reading::path_in_archive;
+use crate::job::spec;
+use crate::job::stopping;
+use crate::job::tell::{Notice, Tell};
+
+/// What is to be done.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(crate) struct Request {
+    pub(crate) archive: Found,
+    /// The one volume that is meant.
+    pub(crate) only: Option<String>,
+    /// Volumes that go elsewhere.
+    pub(crate) moves: Vec<(String, String)>,
+    /// Replace what is in a volume.
+    pub(crate) force: bool,
+    /// Stop who uses a volume, and start them again.
+    pub(crate) stop_containers: bool,
+    /// Make volumes that are not there.
+    pub(crate) create: bool,
+    /// Do only what changes nothing.
+    pub(crate) dry_run: bool,
+    pub(crate) helper_image: Option<String>,
+}
+
+/// What will be done, or was.
+#[derive(Debug)]
+pub(crate) struct Intent {
+    pub(crate) pairs: Vec<Pair>,
+    prefix: Option<String>,
+    /// Volumes that are made.
+    pub(crate) made: Vec<Volume>,
+    /// Volumes whose content is replaced.
+    pub(crate) replaced: Vec<String>,
+    /// The containers that are stopped meanwhile, in that order.
+    pub(crate) stopped: Vec<String>,
+    plan: Plan,
+}
+
+/// A restore of one archive.
+pub(crate) struct Restore<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) state: &'a State,
+    pub(crate) request: &'a Request,
+    pub(crate) stop: &'a Interrupt,
+    pub(crate) tell: Tell<'a>,
+}
+
+impl Restore<'_> {
+    /// Checks all that can be checked without changing anything.
+    ///
+    /// # Errors
+    /// Why it cannot be done.
+    pub(crate) async fn prepare(&self, helpers: &Helpers<'_>) -> anyhow::Result<Intent> {
+        let Restore { engine, request, .. } = *self;
+        let contents = contents::of(&request.archive)?;
+        let prefix = contents.prefix.clone();
+        let pairs = contents.pairs(request.only.as_deref(), &request.moves)?;
+        self.check_sum().await?;
+        let storages = discover(engine, false).await?;
+        let containers = engine.containers().await?;
+        let mut made = Vec::new();
+        for pair in &pairs {
+            match storages.iter().find(|storage| storage.is_volume() && storage.name == pair.to) {
+                Some(storage) => self.check_spec(pair, storage),
+                None => made.push(self.missing(pair, &storages)?),
+            }
+        }
+        let there: Vec<_> = pairs
+            .iter()
+            .filter_map(|pair| storages.iter().find(|storage| storage.is_volume() && storage.name == pair.to))
+            .cloned()
+            .collect();
+        let replaced = self.full(&there, helpers).await?;
+        let plan = self.plan(&there, &storages, &containers)?;
+        let stopped = plan.names().into_iter().map(str::to_owned).collect();
+        Ok(Intent { pairs, prefix, made, replaced, stopped, plan })
+    }
+
+    /// Holds the file against the checksum that stands beside it.
+    async fn check_sum(&self) -> anyhow::Result<()> {
+        let archive = &self.request.archive;
+        match archive.expected() {
+            Ok(expected) => {
+                let sum = file::sum(&archive.path, "checking", self.stop, self.tell).await;
+                self.stop.check("nothing was changed")?;
+                archive.check(&sum?, expected)
+            }
+            Err(text) => {
+                (self.tell)(&Notice::Note(&text));
+                Ok(())
+            }
+        }
+    }
+
+    /// Warns where a volume is made otherwise than it was.
+    fn check_spec(&self, pair: &Pair, storage: &Storage) {
+        let Some(was) = &pair.from.spec else { return };
+        let was = spec::hash(&was.named(&pair.to));
+        let now = Volume {
+            name: storage.name.clone(),
+            driver: storage.driver.clone().unwrap_or_default(),
+            options: storage.options.clone(),
+            labels: storage.labels.clone(),
+            ..was_named(pair)
+        };
+        let now = spec::hash(&now);
+        if was != now {
+            (self.tell)(&Notice::Warning(&format!(
+                "the volume {} has another driver, options or labels than {} had (spec {now}, and {was} \
+                 then)",
+                pair.to, pair.from.name
+            )));
+        }
+    }
+
+    /// The volume that is to be made for `pair`.
+    fn missing(&self, pair: &Pair, storages: &[Storage]) -> anyhow::Result<Volume> {
+        let to = &pair.to;
+        if !self.request.create {
+            let names =
+                storages.iter().filter(|storage| storage.is_volume()).map(|storage| storage.name.as_str());
+            let meant = near(to, names).map(|near| format!(", or is {near} meant?")).unwrap_or_default();
+            bail!("cannot restore into {to}: there is no such volume: --create makes it as it was{meant}");
+        }
+        Ok(was_named(pair))
+    }
+
+    /// The names of those `volumes` that hold something.
+    async fn full(&self, volumes: &[Storage], helpers: &Helpers<'_>) -> anyhow::Result<Vec<String>> {
+        if volumes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut spec = Spec::new(["list"], &[]);
+        let mounts = volumes.iter().map(|volume| Mount::read(&volume.name, path_in_archive(&volume.name)));
+        spec.mounts.extend(mounts);
+        let looking = helpers.prepare(spec, &|_| {}).await?;
+        let mut full = Vec::new();
+        let mut failure = None;
+        for volume in volumes {
+            match looking.is_empty(&path_in_archive(&volume.name)).await {
+                Ok(true) => {}
+                Ok(false) => full.push(volume.name.clone()),
+                Err(error) => failure = Some(error),
+            }
+        }
+        looking.discard(&|told| self.hear(told)).await;
+        if let Some(error) = failure {
+            return Err(error.into());
+        }
+        if !full.is_empty() && !self.request.force {
+            bail!(
+                "cannot restore into {}: it is not empty: --force replaces all that is in it",
+                full.join(" and ")
+            );
+        }
+        Ok(full)
+    }
+
+    /// Who is stopped while `volumes` are replaced.
+    fn plan(
+        &self,
+        volumes: &[Storage],
+        storages: &[Storage],
+        containers: &[Container],
+    ) -> anyhow::Result<Plan> {
+        let users = || volumes.iter().flat_map(|volume| &volume.users);
+        let paused: BTreeSet<_> =
+            users().filter(|user| user.state == Status::Paused).map(|user| user.container.as_str()).collect();
+        if let Some(name) = paused.first() {
+            bail!(
+                "cannot restore under {name}: it is paused, and would go on with what it knew: unpause or \
+                 stop it"
+            );
+        }
+        let running: BTreeSet<_> =
+            users().filter(|user| user.state.may_write()).map(|user| user.container.as_str()).collect();
+        if !running.is_empty() && !self.request.stop_containers {
+            bail!(
+                "cannot restore while containers use what is restored: {}: --stop-containers stops them, \
+                 and starts \
+                 them again",
+                running.into_iter().collect::<Vec<_>>().join(", ")
+            );
+        }
+        let memory = storages.iter().filter(|storage| storage.is_volume_in_memory());
+        let memory = memory.map(|storage| storage.name.clone()).collect();
+        let way = Way::of_this_process(self.engine.address());
+        Ok(Plan::new(containers, &memory, &stopping::users(volumes), &way)?)
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// When it fails, which leaves each volume as it was, or something does not run again.
+    pub(crate) async fn run(&self, intent: &Intent, helpers: &Helpers<'_>) -> anyhow::Result<RestoreReport> {
+        let Restore { engine, state, stop, tell, .. } = *self;
+        for volume in &intent.made {
+            self.make(volume).await?;
+        }
+        let prepared = helpers.prepare(self.spec(intent), &|_| {}).await?;
+        let observer = |event: &Event<'_>| tell(&Notice::Hold(event));
+        let held = match stop.check("nothing was changed") {
+            Ok(()) => hold(engine, state, intent.plan.clone(), &observer).await.map_err(Into::into),
+            Err(error) => Err(error),
+        };
+        let held = match held {
+            Ok(held) => held,
+            Err(error) => {
+                prepared.discard(&|told| self.hear(told)).await;
+                return Err(error);
+            }
+        };
+        tell(&Notice::Step("restoring"));
+        let result = match contents::open(&self.request.archive) {
+            Ok(input) => {
+                let streams = Streams { input: Some(input), output: Collected::default() };
+                let run = Box::pin(prepared.run(streams, &|told| self.hear(told), stop.wait())).await;
+                run.and_then(|finished| finished.output.report()).map_err(|error| self.explained(error))
+            }
+            Err(error) => {
+                prepared.discard(&|told| self.hear(told)).await;
+                Err(error)
+            }
+        };
+        tell(&Notice::Done);
+        match (held.release(&observer).await, result) {
+            (Ok(_), result) => result,
+            (Err(stays), Ok(_)) => {
+                tell(&Notice::Note("the volumes are restored"));
+                Err(stays.into())
+            }
+            (Err(stays), Err(error)) => {
+                tell(&Notice::Warning(&crate::words::message(&error)));
+                Err(stays.into())
+            }
+        }
+    }
+
+    /// What the user should know of `error`: that a signal came, where one did; and which file could not be
+    /// read.
+    fn explained(&self, error: Error) -> anyhow::Error {
+        if let Err(stopped) = self.stop.check("the volumes are as they were") {
+            return stopped;
+        }
+        let shown = self.request.archive.path.display().to_string();
+        match error {
+            Error::Input { .. } => anyhow::Error::from(error)
+                .context(format!("cannot restore {shown}: the volumes are as they were")),
+            // The core reads the file as its input, and speaks of its own flags.
+            Error::Helper { error, .. } => {
+                let message = error.message.replace("standard input", &shown);
+                let advice =
+                    error.advice.filter(|advice| !advice.contains("--") && !advice.contains("snapshotter"));
+                anyhow::Error::msg(advice.map_or(message.clone(), |advice| format!("{message}: {advice}")))
+            }
+            error => error.into(),
+        }
+    }
+
+    /// Makes a volume, and looks whether it became what it was to be: an engine that has one of that name
+    /// says nothing.
+    async fn make(&self, volume: &Volume) -> anyhow::Result<()> {
+        let made = self.engine.create_volume(volume).await?;
+        let name = &volume.name;
+        ensure!(
+            (&made.driver, &made.options, &made.labels) == (&volume.driver, &volume.options, &volume.labels),
+            "cannot restore into {name}: somebody else has made it meanwhile, and otherwise: see `docker \
+             volume inspect \
+             {name}`"
+        );
+        (self.tell)(&Notice::Note(&format!("made the volume {name}")));
+        Ok(())
+    }
+
+    fn spec(&self, intent: &Intent) -> Spec {
+        let mut arguments: Vec<_> =
+            ["restore", "--json", "--events", "json"].iter().map(|&argument| argument.to_owned()).collect();
+        let mut to = intent.pairs.iter().map(|pair| (pair, path_in_archive(&pair.to)));
+        if let Some(prefix) = &intent.prefix {
+            arguments.extend(["--archive".to_owned(), "-".to_owned(), format!("--prefix={prefix}")]);
+            arguments.extend(to.map(|(pair, to)| {
+                let from = &pair.from.path;
+                if *from == to { format!("--volume={to}") } else { format!("--volume={from}={to}") }
+            }));
+        } else {
+            arguments.extend(["--from-tar".to_owned(), "-".to_owned()]);
+            arguments.extend(to.next().map(|(_, to)| format!("--volume={to}")));
+        }
+        // What may be replaced may be emptied.
+        arguments.extend(self.request.force.then(|| "--allow-empty".to_owned()));
+        let mut spec = Spec::new(arguments, RESTORE);
+        spec.reads_input = true;
+        let mounts = intent.pairs.iter().map(|pair| Mount::write(&pair.to, path_in_archive(&pair.to)));
+        spec.mounts.extend(mounts);
+        spec
+    }
+
+    fn hear(&self, told: &Told<'_>) {
+        match told {
+            Told::Core(event) => (self.tell)(&Notice::Core(event)),
+            Told::Left(name, error) => (self.tell)(&Notice::Warning(&format!(
+                "cannot remove the helper {name}: {error}: `docker snapshot recover` does it"
+            ))),
+            _ => {}
+        }
+    }
+}
+
+/// The volume that `pair` goes to, made as the one was that it comes from.
+fn was_named(pair: &Pair) -> Volume {
+    pair.from.spec.clone().unwrap_or_default().named(&pair.to)
+}
+
+/// Why `volume`, which a JSON describes that may be anybody's, is not made unasked: its driver and options
+/// may lead to any place of the engine's machine.
+pub(crate) fn doubt(volume: &Volume) -> Option<String> {
+    let options: Vec<_> = volume.options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let doubtful = !options.is_empty() || volume.driver != "local";
+    doubtful.then(|| format!("{} (driver {}, options {})", volume.name, volume.driver, options.join(", ")))
+}
