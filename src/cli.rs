@@ -161,6 +161,9 @@ fn meaningless(
         "init" | "list" | "verify" if given("config") => {
             format!("--config has no meaning for `{name}`, which reads no configuration")
         }
+        "list" if given("strict") => {
+            "--strict has no meaning for `list`, which checks nothing: `verify` does".to_owned()
+        }
         _ if id.is_some() && has_prefix => {
             format!("--prefix has no meaning for `{name}` with an ID, which names one snapshot")
         }

@@ -167,6 +167,10 @@ fn of_archive(hint: &Hint) -> Option<&'static str> {
 
 fn of_restore(hint: &Hint) -> Option<&'static str> {
     Some(match hint {
+        Hint::DryRunOpensNothing => {
+            "a dry run changes nothing, and so opens nothing that is closed: run it as root with `--cap-add \
+             DAC_OVERRIDE`, or open that to its owner with `chmod u+rwx` first (a restore itself needs neither)"
+        }
         Hint::NameSnapshot => {
             "the newest snapshot may be what is missing, so name one that `snapshotter list` shows with \
              --snapshot"

@@ -73,6 +73,8 @@ pub enum Hint {
     ReaderEnded,
     /// `-` stands for a stream elsewhere, and an archive is none.
     NoStream,
+    /// A dry run lets nobody in where a mode keeps them out, as a restore does.
+    DryRunOpensNothing,
     /// Standard input is a terminal.
     PipeArchive,
     /// What comes as a stream is packed, and `unpack` would unpack it.

@@ -12,6 +12,8 @@ use crate::fs::{Handle, has_errno};
 /// The two attributes that hold ACLs.
 pub(crate) const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
 /// See [`ACL_ACCESS`].
+/// What a file may do that is run.
+pub(crate) const CAPABILITIES: &[u8] = b"security.capability";
 pub(crate) const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
 
 /// An attribute's name and value.

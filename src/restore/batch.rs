@@ -64,6 +64,24 @@ struct Made {
     path: Range<usize>,
 }
 
+/// A file that is handed over.
+pub(super) struct NewFile<'a> {
+    pub(super) volume: &'a Arc<PerVolume>,
+    /// Where it is to be made; `None` when it is only to be checked.
+    pub(super) directory: Option<&'a Arc<Handle>>,
+    /// Its path in the volume.
+    pub(super) path: &'a [u8],
+    pub(super) head: &'a Head<'a>,
+    pub(super) metadata: Metadata,
+}
+
+impl<'a> NewFile<'a> {
+    /// One that is not made.
+    pub(super) fn to_check(volume: &'a Arc<PerVolume>, path: &'a [u8], head: &'a Head<'a>) -> Self {
+        NewFile { volume, directory: None, path, head, metadata: Metadata::default() }
+    }
+}
+
 /// Files that one worker makes one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -95,15 +113,8 @@ impl Batch {
         self.tasks.is_empty() || Arc::ptr_eq(&self.chunk, file.place().0)
     }
 
-    /// Adds a file, which is to be made in `directory`, or only to be checked.
-    pub(super) fn add(
-        &mut self,
-        volume: &Arc<PerVolume>,
-        directory: Option<&Arc<Handle>>,
-        path: &[u8],
-        head: &Head,
-        metadata: Metadata,
-    ) {
+    pub(super) fn add(&mut self, file: NewFile) {
+        let NewFile { volume, directory, path, head, metadata } = file;
         let (chunk, at) = head.place();
         if self.tasks.is_empty() {
             self.chunk = Arc::clone(chunk);

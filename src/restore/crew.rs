@@ -12,12 +12,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
 use crate::archive::chunk::Chunks;
-use crate::archive::decode::Head;
 use crate::archive::open::Reader;
 use crate::archive::walk::CHUNK;
 use crate::error::{Context, Result};
 use crate::fs::Handle;
-use crate::restore::batch::{Batch, Outcome, PerVolume};
+use crate::restore::batch::{Batch, NewFile, Outcome, PerVolume};
 use crate::restore::job::Job;
 use crate::restore::metadata::Metadata;
 use crate::restore::owners::Remark;
@@ -132,19 +131,12 @@ impl<'r> Crew<'r> {
         Chunks::new(2 * self.workers + 2, 2 * CHUNK)
     }
 
-    /// Hands over a file, which is to be made in `directory`, or only to be checked.
-    pub(super) fn file(
-        &mut self,
-        volume: &Arc<PerVolume>,
-        directory: Option<&Arc<Handle>>,
-        path: &[u8],
-        head: &Head,
-        metadata: Metadata,
-    ) -> Result<()> {
-        if !self.current.takes(head) {
+    /// Hands over a file.
+    pub(super) fn file(&mut self, file: NewFile) -> Result<()> {
+        if !self.current.takes(file.head) {
             self.hand_over()?;
         }
-        self.current.add(volume, directory, path, head, metadata);
+        self.current.add(file);
         self.hand_over_if_full()
     }
 

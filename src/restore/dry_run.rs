@@ -8,7 +8,7 @@ use std::io;
 use nix::errno::Errno;
 
 use crate::archive::entry::Kind;
-use crate::error::{Context, Result};
+use crate::error::{Context, Hint, Result};
 use crate::fs::handle::{join, parent_and_name, path as as_path, process_owner};
 use crate::fs::ids::Giver;
 use crate::fs::{Descent, FileId, FileKind, Handle, Stat, has_errno, space};
@@ -25,6 +25,15 @@ use crate::staging;
 use crate::volume::VolumeType;
 
 pub(super) fn changes(job: &Job) -> Result<Vec<Change>> {
+    find(job).map_err(|error| {
+        // A restore lets the owner in, which would be a change.
+        let is_closed = error.system().is_some_and(|system| has_errno(system, &[Errno::EACCES]));
+        let hint = is_closed.then_some(Hint::DryRunOpensNothing);
+        error.with_hint(hint)
+    })
+}
+
+fn find(job: &Job) -> Result<Vec<Change>> {
     let mut volumes: Vec<Present> =
         job.wanted.iter().map(|wanted| Present::open(job, wanted)).collect::<Result<_>>()?;
     let giver = Giver::of_this_process().context("read", "/proc/self/status")?;

@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::fs::handle::{join, parent_and_name};
 use crate::fs::{Descent, FileKind, Handle, OpenedWay, has_errno};
 use crate::name::Shown;
-use crate::restore::batch::{PerVolume, blame};
+use crate::restore::batch::{NewFile, PerVolume, blame};
 use crate::restore::crew::{Crew, Left};
 use crate::restore::job::Job;
 use crate::restore::metadata::Metadata;
@@ -105,7 +105,13 @@ impl Extractor {
         let name = self.go_to_parent(&item, crew)?;
         if self.pins.fate(path, None) == Fate::Stays {
             let metadata = Metadata::of_head(member, &self.owners, || self.full(path))?;
-            return crew.file(&self.volume, None, path, member, metadata);
+            return crew.file(NewFile {
+                volume: &self.volume,
+                directory: None,
+                path,
+                head: member,
+                metadata,
+            });
         }
         let made = match member.kind {
             Kind::Directory => self.directory(name, &item),
@@ -113,7 +119,8 @@ impl Extractor {
                 let metadata = Metadata::of_head(member, &self.owners, || self.full(path))?;
                 let here = self.descent.share();
                 let here = here.map_err(|error| failed("open", &self.volume, path, error))?;
-                return crew.file(&self.volume, Some(here), path, member, metadata);
+                let volume = &self.volume;
+                return crew.file(NewFile { volume, directory: Some(here), path, head: member, metadata });
             }
             Kind::HardLink => self.hard_link(name, &item, source.unwrap_or_default(), crew),
             _ => self.special(name, &item, crew),

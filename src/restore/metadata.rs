@@ -12,7 +12,7 @@ use crate::archive::entry::Entry;
 use crate::error::{Context, Error, Hint, Result, reason};
 use crate::fs::handle::LEAVE;
 use crate::fs::ids::Namespace;
-use crate::fs::xattrs::{ACL_ACCESS, ACL_DEFAULT, Xattr};
+use crate::fs::xattrs::{ACL_ACCESS, ACL_DEFAULT, CAPABILITIES, Xattr};
 use crate::fs::{FileKind, Handle, Stat, has_errno};
 use crate::name::Shown;
 use crate::restore::owners::{OwnerRules, Remark};
@@ -65,6 +65,9 @@ impl Metadata {
                 let raw = owners.acl(text).ok_or_else(|| malformed(path, BAD_ACL))?;
                 xattrs.push((name.to_vec(), raw));
             }
+        }
+        for (_, raw) in xattrs.iter_mut().filter(|(name, _)| name == CAPABILITIES) {
+            owners.map_capabilities(raw);
         }
         xattrs.sort_unstable();
         let (mode, mtime, may_lack_owner) = (entry.mode, entry.mtime, owners.may_lack);

@@ -93,6 +93,20 @@ impl OwnerRules {
         Some(raw)
     }
 
+    /// A `security.capability` of a user namespace names the user that is root there (capabilities(7), "Version
+    /// 3"): they belong to nobody else.
+    pub(super) fn map_capabilities(&self, raw: &mut [u8]) {
+        const REVISION: u32 = 0xff00_0000;
+        let Some((head, rest)) = raw.split_first_chunk_mut::<4>() else { return };
+        let is_third = u32::from_le_bytes(*head) & REVISION == 0x0300_0000;
+        // Behind the head stand two pairs of masks, and then the id.
+        if let ([_, _, _, _, id], []) = rest.as_chunks_mut::<4>()
+            && is_third
+        {
+            *id = mapped(&self.users, u32::from_le_bytes(*id)).to_le_bytes();
+        }
+    }
+
     /// The same for one in the kernel's form.
     pub(super) fn map_acl(&self, raw: &mut [u8]) {
         acl::map_ids(raw, |id| mapped(&self.users, id), |id| mapped(&self.groups, id));
@@ -133,6 +147,26 @@ mod tests {
         let text = "user::rwx,user:6:r--,user:7:r--,group::r-x,group:8:-w-";
         assert_eq!(acl::to_text(&raw.unwrap()).as_deref(), Some(text));
         assert_eq!(OwnerRules::default().acl(b"user:x:rwx"), None);
+    }
+
+    #[test]
+    fn the_root_of_a_namespace_in_capabilities_is_mapped_and_nothing_else_of_them() {
+        let owners = owners(&["u5:6", "g7:8"]).unwrap();
+        let capabilities = |revision: u8, id: &[u8]| [&[1, 0, 0, revision], &[5; 16][..], id].concat();
+        for (revision, id, expected) in [
+            (3, &[5, 0, 0, 0][..], &[6, 0, 0, 0][..]),
+            (3, &[7, 0, 0, 0], &[7, 0, 0, 0]),
+            (3, &[5, 5, 0, 0], &[5, 5, 0, 0]),
+            (2, &[5, 0, 0, 0], &[5, 0, 0, 0]),
+            (2, &[], &[]),
+            (3, &[], &[]),
+            (3, &[5, 0, 0, 0, 0], &[5, 0, 0, 0, 0]),
+        ] {
+            let mut raw = capabilities(revision, id);
+            owners.map_capabilities(&mut raw);
+            assert_eq!(raw, capabilities(revision, expected));
+        }
+        owners.map_capabilities(&mut [1, 0, 0]);
     }
 
     #[test]

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use crate::archive::content::Content;
 use crate::archive::walk::{Step, Walk};
 use crate::error::Result;
-use crate::restore::batch::PerVolume;
+use crate::restore::batch::{NewFile, PerVolume};
 use crate::restore::crew::{self, Crew};
 use crate::restore::extract::Extractor;
 use crate::restore::job::Job;
-use crate::restore::metadata::Metadata;
 use crate::restore::only::is_asked_for;
 use crate::restore::outline::Outline;
 use crate::restore::overwrite::FileSource;
@@ -86,7 +85,7 @@ fn hand_out(job: &Job, destinations: &mut [Destination], crew: &mut Crew) -> Res
                 *source = Some(FileSource { member, header });
             }
         }
-        crew.file(&volumes[found.wanted], None, path, member, Metadata::default())
+        crew.file(NewFile::to_check(&volumes[found.wanted], path, member))
     };
     let walk = Walk::with_data(Arc::clone(job.reader), job.snapshot.start, crew.chunks());
     walk_on(

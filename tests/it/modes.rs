@@ -125,6 +125,27 @@ fn spoil(directory: &Path, file: &Path) {
 }
 
 #[test]
+fn a_dry_run_opens_nothing_and_says_what_helps() {
+    sandboxed(|s| {
+        for (who, root) in [(Who::Root, 0), (Who::User, 0o111), (Who::User, 0o755)] {
+            let [directory, file] = shut(s, who, root);
+            let pictures = [&directory, &file].map(Picture::of);
+            let run = s.run_as(who.command(["restore", "--dry-run"]));
+            run.exits(1).says(&[
+                text(&directory),
+                "Permission denied",
+                "a dry run changes nothing",
+                "chmod u+rwx",
+            ]);
+            pictures[0].assert_same(&directory);
+            pictures[1].assert_same(&file);
+            fs::remove_dir_all(&directory).unwrap();
+            fs::remove_dir_all(file.parent().unwrap()).unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_mode_that_keeps_out_the_owner_keeps_out_no_restore() {
     sandboxed(|s| {
         for (who, root) in [Who::Root, Who::User].into_iter().flat_map(|who| CLOSED.map(|root| (who, root))) {

@@ -141,6 +141,25 @@ fn owners_are_mapped_and_so_are_the_ids_in_acls() {
 }
 
 #[test]
+fn capabilities_of_a_user_namespace_belong_to_its_root_whom_a_mapping_maps() {
+    sandboxed(|s| {
+        s.init();
+        let of_root = |id: u32| [&[1, 0, 0, 3, 0, 4, 0, 0], &[0; 12][..], &id.to_le_bytes()].concat();
+        let volume = Tree::at(s.path("vol")).file("f", "x").owner(5, 5).mode(0o755).done();
+        xattr::set(volume.join("f"), "security.capability", &of_root(5)).unwrap();
+        s.configure("web", &[&volume]);
+        s.backup();
+        for (mapping, id) in [("u5:50", 50), ("g5:50", 5), ("6:50", 5)] {
+            s.run(["restore", "--into", "out", "--map-owner", mapping]).ok().prints(&["0 warnings"]);
+            let file = s.path("out").join(volume.strip_prefix("/").unwrap()).join("f");
+            assert_eq!(xattr::get(file, "security.capability").unwrap(), Some(of_root(id)), "{mapping}");
+            let again = ["restore", "--into", "out", "--map-owner", mapping, "--dry-run"];
+            s.run(again).ok().prints(&["create 0, replace 0, remove 0"]);
+        }
+    });
+}
+
+#[test]
 fn a_mapping_that_cannot_be_meant_is_refused_before_anything_is_looked_at() {
     sandboxed(|s| {
         let volume = owned(s);

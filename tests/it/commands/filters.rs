@@ -103,6 +103,8 @@ fn what_has_no_meaning_for_a_command_is_refused() {
             &["init", "x.tar", "--archive", "y.tar"],
             &["list", "--config", text(&config)],
             &["--config", text(&config), "verify"],
+            &["list", "--strict"],
+            &["--strict", "list", &all[0]],
             &["list", &all[0], "--prefix", "web"],
             &["verify", "--prefix", "web", &all[0]],
             &["backup", "--volume", "/a=/b"],
