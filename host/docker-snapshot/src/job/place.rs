@@ -24,7 +24,7 @@ pub(crate) struct Place {
     directory: PathBuf,
 }
 
-/// Where an archive grows. Without [`Partial::finish`] it goes again, with all that is in it.
+/// Where an archive grows. It goes with this value, and all in it that has got no name of its own.
 #[derive(Debug)]
 pub(crate) struct Partial {
     /// Where the archive will lie.
