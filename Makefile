@@ -1,7 +1,7 @@
 # `make demo` and `make test` need a Rust toolchain (cargo, rustc and a C linker) and nothing else. What
 # another tool would add is left out with a line that says so; with CI=true a missing tool is an error.
 
-.PHONY: help build build-host demo test image e2e host-e2e bench bench-smoke lint fmt clippy doc cargo-test \
+.PHONY: help build build-host demo test test-servers image e2e host-e2e bench bench-smoke lint fmt clippy doc cargo-test \
 	go-test deny
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -29,6 +29,12 @@ demo: ## backs volumes up, damages them, restores them, and shows that all is ba
 	@demo/run.sh
 
 test: lint cargo-test go-test deny ## runs every test
+
+test-servers: ## installs the servers that the tests of stores start (SNAPSHOTTER_TEST_SERVERS=host/target/test-servers/bin)
+	@$(call have,python3 -m venv --help,the servers for the tests of stores (python3-venv is not installed)); \
+	set -ex; python3 -m venv host/target/test-servers; \
+	host/target/test-servers/bin/pip install --quiet --disable-pip-version-check \
+		--requirement host/vault/tests/servers.txt
 
 lint: fmt clippy doc ## checks format, clippy and rustdoc, without warnings
 
