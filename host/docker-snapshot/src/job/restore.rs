@@ -75,10 +75,10 @@ impl Restore<'_> {
     /// Why it cannot be done.
     pub(crate) async fn prepare(&self, helpers: &Helpers<'_>) -> anyhow::Result<Intent> {
         let Restore { engine, request, .. } = *self;
+        self.check_sum().await?;
         let contents = contents::of(&request.archive)?;
         let prefix = contents.prefix.clone();
         let pairs = contents.pairs(request.only.as_deref(), &request.moves)?;
-        self.check_sum().await?;
         let storages = discover(engine, false).await?;
         let containers = engine.containers().await?;
         let mut made = Vec::new();

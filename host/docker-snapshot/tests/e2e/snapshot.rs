@@ -136,8 +136,13 @@ fn state(container: &str) -> String {
     inspect(container, "{{.State.Status}} {{.HostConfig.RestartPolicy.Name}}")
 }
 
-fn helpers() -> String {
-    docker(&["ps", "--all", "--quiet", "--filter", "label=snapshotter.helper"])
+/// The helpers that have a volume of this test, which others run beside.
+fn helpers(sandbox: &Sandbox) -> String {
+    let format = "{{.ID}} {{.Mounts}}";
+    let all =
+        docker(&["ps", "--all", "--no-trunc", "--filter", "label=snapshotter.helper", "--format", format]);
+    let ours = format!("{}-", sandbox.prefix);
+    all.lines().filter(|line| line.contains(&ours)).collect()
 }
 
 #[test]
@@ -172,7 +177,7 @@ fn a_project_is_taken_while_it_runs_destroyed_and_made_again() {
     assert_eq!(snapshot["grade"], "stopped", "{snapshot}");
     assert_eq!(snapshot["volumes"].as_array().unwrap().len(), 2);
     assert!(snapshot["rested_seconds"].as_f64().unwrap() > 0.0);
-    assert_eq!((place.leases(), helpers().as_str()), (0, ""));
+    assert_eq!((place.leases(), helpers(&sandbox).as_str()), (0, ""));
     assert_eq!(place.files().iter().filter(|name| name.starts_with('.')).count(), 0);
 
     docker(&["rm", "--force", &db, &api, &web]);
@@ -184,7 +189,7 @@ fn a_project_is_taken_while_it_runs_destroyed_and_made_again() {
     assert_eq!((tree(&data), tree(&cache)), (before.0, before.1));
     let label = docker(&["volume", "inspect", "--format", "{{index .Labels \"tier\"}} {{.Driver}}", &data]);
     assert_eq!(label, "gold local");
-    assert_eq!(helpers(), "");
+    assert_eq!(helpers(&sandbox), "");
 }
 
 #[test]
@@ -257,7 +262,7 @@ fn what_is_damaged_or_no_archive_is_refused_before_anything_is_touched() {
     );
     let empty = place.run(&["create"]);
     assert_eq!(empty.status.code(), Some(2));
-    assert_eq!(helpers(), "");
+    assert_eq!(helpers(&sandbox), "");
 }
 
 /// The name of the JSON beside an archive.
@@ -321,7 +326,7 @@ fn a_run_that_is_killed_leaves_nothing_that_the_next_does_not_put_right() {
         let output = place.run(&["recover"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(state(&app), "running always", "after {delay} ms");
-        assert_eq!((place.leases(), helpers().as_str()), (0, ""), "after {delay} ms");
+        assert_eq!((place.leases(), helpers(&sandbox).as_str()), (0, ""), "after {delay} ms");
     }
     let (file, _) = place.create(&[&data]);
     assert!(!place.files().iter().any(|name| name.starts_with('.')), "{:?}", place.files());
@@ -350,7 +355,7 @@ fn a_signal_ends_a_run_and_everything_runs_again() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("stopped by SIGTERM"));
     assert_eq!(state(&app), "running no");
-    assert_eq!((place.leases(), helpers().as_str()), (0, ""));
+    assert_eq!((place.leases(), helpers(&sandbox).as_str()), (0, ""));
     assert_eq!(place.files().iter().filter(|name| name.contains(".tar")).count(), 0);
 }
 
@@ -379,5 +384,5 @@ fn a_full_disk_ends_a_run_with_nothing_left_of_it() {
     assert!(said.contains("No space left on device"), "{said}");
     assert!(left.is_empty(), "{left:?}");
     assert_eq!(state(&app), "running no");
-    assert_eq!(helpers(), "");
+    assert_eq!(helpers(&sandbox), "");
 }
