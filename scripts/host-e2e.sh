@@ -111,7 +111,8 @@ END
 
 # What helpers run.
 SNAPSHOTTER_HOST_E2E_CORE=${SNAPSHOTTER_HOST_E2E_CORE:-$(scripts/build-musl.sh)}
-export SNAPSHOTTER_HOST_E2E_CORE
+export SNAPSHOTTER_HOST_E2E_CORE DOCKER_SNAPSHOT_CORE=$SNAPSHOTTER_HOST_E2E_CORE
+core_digest=$(sha256sum "$SNAPSHOTTER_HOST_E2E_CORE" | cut -d ' ' -f 1)
 
 image
 suite --skip daemon:: "$@"
