@@ -81,7 +81,7 @@ fn what_others_have_done_meanwhile_is_respected() {
     docker(&["stop", &names[4]]);
 
     let found = recovered(state.path());
-    assert!(found.is_complete());
+    assert!(found.is_complete(), "{found:?}");
     let mut outcomes: Vec<_> =
         found.resumed.iter().map(|resumed| (resumed.container.as_str(), resumed.outcome)).collect();
     outcomes.sort_by_key(|&(name, _)| names.iter().position(|known| known == name));

@@ -129,8 +129,9 @@ fn inputs_of_any_length_end() {
 fn whoever_takes_only_a_part_of_its_input_may() {
     let input = Pattern::new(64 << 20);
     let finished = through(&format!("head -c 1000; {DONE}"), Some(input), Pattern::new(1000));
-    // Podman ends the whole stream when a container closes its input: what came is not believed then.
-    if !is_podman() || !matches!(finished, Err(Error::Cut)) {
+    // Podman ends the whole stream, or resets it, when a container closes its input: what came is not believed
+    // then.
+    if !is_podman() || finished.is_ok() {
         assert_eq!(finished.unwrap().bytes, 1000);
     }
 }
