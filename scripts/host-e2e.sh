@@ -123,7 +123,7 @@ answers "$own/docker.sock" "$own.log"
 export SNAPSHOTTER_HOST_E2E_OWN_ENGINE=$own
 DOCKER_HOST=unix://$own/docker.sock
 image
-cargo test --manifest-path host/Cargo.toml --package snapshotter-engine --locked --test e2e -- --ignored --test-threads 1 daemon::
+suite --test-threads 1 daemon::
 DOCKER_HOST=$machine
 
 if command -v podman >/dev/null; then

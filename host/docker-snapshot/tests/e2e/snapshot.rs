@@ -145,6 +145,14 @@ fn helpers(sandbox: &Sandbox) -> String {
     all.lines().filter(|line| line.contains(&ours)).collect()
 }
 
+/// A volume with something of each kind in it, and a container that writes to it.
+fn used_volume(sandbox: &Sandbox) -> (String, String) {
+    let data = sandbox.volume("data", &[]);
+    fill(&data);
+    let app = sandbox.run("app", &["-v", &format!("{data}:/data"), "--restart", "always"]);
+    (data, app)
+}
+
 #[test]
 #[ignore = "needs a Docker Engine: make host-e2e"]
 fn a_project_is_taken_while_it_runs_destroyed_and_made_again() {
@@ -196,9 +204,7 @@ fn a_project_is_taken_while_it_runs_destroyed_and_made_again() {
 #[ignore = "needs a Docker Engine: make host-e2e"]
 fn a_volume_that_holds_something_and_is_used_is_replaced_only_when_one_says_so() {
     let (sandbox, place) = (Sandbox::new(), Place::new());
-    let data = sandbox.volume("data", &[]);
-    fill(&data);
-    let app = sandbox.run("app", &["-v", &format!("{data}:/data"), "--restart", "always"]);
+    let (data, app) = used_volume(&sandbox);
     let (file, _) = place.create(&[&data]);
     let file = file.to_str().unwrap();
     let before = tree(&data);
@@ -315,9 +321,7 @@ fn labels_and_flags_say_who_rests_and_the_grade_says_what_that_was_worth() {
 #[ignore = "needs a Docker Engine: make host-e2e"]
 fn a_run_that_is_killed_leaves_nothing_that_the_next_does_not_put_right() {
     let (sandbox, place) = (Sandbox::new(), Place::new());
-    let data = sandbox.volume("data", &[]);
-    fill(&data);
-    let app = sandbox.run("app", &["-v", &format!("{data}:/data"), "--restart", "always"]);
+    let (data, app) = used_volume(&sandbox);
     for delay in [100, 300, 500, 700, 900, 1200, 1600, 2000, 3000] {
         let mut child = place.command(&["create", &data]).stderr(Stdio::null()).spawn().unwrap();
         sleep(Duration::from_millis(delay));

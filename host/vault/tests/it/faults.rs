@@ -1,7 +1,7 @@
 //! What stores do when servers and connections fail, and when the program is killed.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -255,6 +255,17 @@ async fn child_that_is_killed() {
     store.put(&name("killed/name"), content).await.unwrap();
 }
 
+/// Starts this very program again, to put into the store at `address`.
+fn child_to_kill(address: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "faults::child_that_is_killed"])
+        .env("SNAPSHOTTER_TEST_CHILD", address)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 #[tokio::test]
 async fn a_kill_at_each_request_leaves_all_or_nothing_under_the_name() {
     let Some((server, proxy)) = bucket().await else { return };
@@ -262,13 +273,7 @@ async fn a_kill_at_each_request_leaves_all_or_nothing_under_the_name() {
     let address = format!("s3://backups/p?endpoint=http://127.0.0.1:{}", proxy.port);
     let mut ended = false;
     for at in 1..30 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "faults::child_that_is_killed"])
-            .env("SNAPSHOTTER_TEST_CHILD", &address)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = child_to_kill(&address);
         let process = child.id().to_string();
         let mut seen = 0;
         proxy.set(move |_| {
@@ -304,13 +309,7 @@ async fn a_kill_at_any_moment_leaves_all_or_nothing_in_a_directory() {
     for milliseconds in [0, 5, 10, 20, 40, 80, 160, 320] {
         let scratch = tempfile::tempdir().unwrap();
         let address = scratch.path().to_str().unwrap().to_owned();
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "faults::child_that_is_killed"])
-            .env("SNAPSHOTTER_TEST_CHILD", &address)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = child_to_kill(&address);
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
         let _ = child.kill();
         child.wait().unwrap();
