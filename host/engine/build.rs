@@ -40,10 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         to.write_all(&bytes)?;
         to.finish()?.sync_all()?;
         let packed = packed.to_str().ok_or("the path of the build is not UTF-8")?;
-        let mut digest = String::new();
-        for byte in Sha256::digest(&bytes) {
-            write!(digest, "{byte:02x}")?;
-        }
+        let digest = hex::encode(Sha256::digest(&bytes));
         writeln!(
             table,
             "Packed {{ architecture: {architecture:?}, digest: {digest:?}, bytes: include_bytes!({packed:?}) }},"

@@ -7,7 +7,7 @@ mod database;
 mod judge;
 mod storage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::Engine;
 use crate::api::container::{Container, Mount};
@@ -17,15 +17,33 @@ use crate::error::Result;
 pub use crate::discover::danger::{Danger, DangerKind};
 pub use crate::discover::storage::{Storage, StorageKind, StorageUser};
 
+/// What an engine had at one time.
+#[derive(Debug)]
+pub struct Inventory {
+    /// All containers.
+    pub containers: Vec<Container>,
+    /// Where they keep data, and volumes that nobody uses.
+    pub storages: Vec<Storage>,
+}
+
+impl Inventory {
+    /// The names of the volumes in memory, which are empty after their last container has stopped.
+    pub fn in_memory(&self) -> BTreeSet<String> {
+        let memory = self.storages.iter().filter(|storage| storage.is_volume_in_memory());
+        memory.map(|storage| storage.name.clone()).collect()
+    }
+}
+
 /// Everything on `engine` that may hold data; with `measure` also how much is in each volume.
 ///
 /// # Errors
 /// When the engine does not say.
-pub async fn discover(engine: &Engine, measure: bool) -> Result<Vec<Storage>> {
+pub async fn discover(engine: &Engine, measure: bool) -> Result<Inventory> {
     let volumes = engine.volumes().await?;
     let containers = engine.containers().await?;
     let sizes = if measure { engine.volume_sizes().await? } else { BTreeMap::new() };
-    Ok(inventory(&volumes, &containers, &sizes))
+    let storages = inventory(&volumes, &containers, &sizes);
+    Ok(Inventory { containers, storages })
 }
 
 /// Puts together what the engine said. A volume that was made after the volumes were listed is known by its

@@ -37,8 +37,8 @@ impl Volumes {
     /// # Errors
     /// When the engine does not say, or nothing is there that was asked for.
     pub(crate) fn run(&self, connection: &Connection, json: bool) -> anyhow::Result<()> {
-        let storages = connection.with_engine(async |engine| Ok(discover(&engine, self.size).await?))?;
-        let storages = self.selection.choose(storages)?;
+        let there = connection.with_engine(async |engine| Ok(discover(&engine, self.size).await?))?;
+        let storages = self.selection.choose(there.storages)?;
         if json {
             return output::print_json(&Listing { storages });
         }

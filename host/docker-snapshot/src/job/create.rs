@@ -2,7 +2,6 @@
 //! needed is made ready, the helper too; then containers rest, are read, and go on; and only then is
 //! anything compressed, summed up and given its name.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -13,9 +12,9 @@ use snapshotter_engine::Error;
 use snapshotter_engine::api::Engine;
 use snapshotter_engine::api::container::Container;
 use snapshotter_engine::connect::endpoint::Endpoint;
-use snapshotter_engine::discover::{Storage, discover};
+use snapshotter_engine::discover::{Inventory, Storage, discover};
 use snapshotter_engine::helper::Helpers;
-use snapshotter_engine::hold::{Held, Plan, Way, hold};
+use snapshotter_engine::hold::{Plan, Way, hold};
 use snapshotter_engine::lease::State;
 use snapshotter_vault::encode::{Compression, Encoding, Encryption};
 
@@ -32,7 +31,7 @@ use crate::job::reading::{Reading, path_in_archive};
 use crate::job::selection::{Set, Wanted, select};
 use crate::job::spec;
 use crate::job::stopping::{StopMode, writers};
-use crate::job::tell::{Notice, Tell};
+use crate::job::tell::{self, Notice, Tell};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -68,11 +67,10 @@ pub(crate) async fn create(
     stop: &Interrupt,
     tell: Tell<'_>,
 ) -> anyhow::Result<Vec<Created>> {
-    let mut containers = engine.containers().await?;
-    let mut storages = discover(engine, false).await?;
-    let selection = select(&request.wanted, &storages, &containers)?;
+    let mut there = discover(engine, false).await?;
+    let selection = select(&request.wanted, &there.storages, &there.containers)?;
     selection.notes.iter().for_each(|note| tell(&Notice::Note(note)));
-    let mut job = Create { engine, state, request, stop, tell, storages: &storages, containers: &containers };
+    let mut job = Create { engine, state, request, stop, tell, there: &there };
     for set in &selection.sets {
         job.plan(set)?;
     }
@@ -84,14 +82,13 @@ pub(crate) async fn create(
         stop.check("what was said to be complete is so")?;
         let mut set = set.clone();
         if index > 0 {
-            containers = engine.containers().await?;
-            storages = discover(engine, false).await?;
-            set.volumes = select(&Wanted::Volumes(names(&set)), &storages, &containers)?
+            there = discover(engine, false).await?;
+            set.volumes = select(&Wanted::Volumes(names(&set)), &there.storages, &there.containers)?
                 .sets
                 .into_iter()
                 .flat_map(|set| set.volumes)
                 .collect();
-            job = Create { engine, state, request, stop, tell, storages: &storages, containers: &containers };
+            job = Create { engine, state, request, stop, tell, there: &there };
         }
         created.push(job.one(&set, &helpers, is_here).await?);
     }
@@ -109,8 +106,7 @@ struct Create<'a> {
     request: &'a Request,
     stop: &'a Interrupt,
     tell: Tell<'a>,
-    storages: &'a [Storage],
-    containers: &'a [Container],
+    there: &'a Inventory,
 }
 
 /// What was read, and what is known of that time.
@@ -129,24 +125,23 @@ struct Shot {
 impl Create<'_> {
     /// Who rests for `set`.
     fn plan(&self, set: &Set) -> anyhow::Result<Plan> {
-        let wanted = writers(self.request.stop, &set.volumes, self.containers)?;
-        let memory = self.storages.iter().filter(|storage| storage.is_volume_in_memory());
-        let memory: BTreeSet<_> = memory.map(|storage| storage.name.clone()).collect();
+        let wanted = writers(self.request.stop, &set.volumes, &self.there.containers)?;
         let way = Way::of_this_process(self.engine.address());
-        Ok(Plan::new(self.containers, &memory, &wanted, &way)?)
+        Ok(Plan::new(&self.there.containers, &self.there.in_memory(), &wanted, &way)?)
     }
 
     /// Takes the snapshot of `set`.
     async fn one(&self, set: &Set, helpers: &Helpers<'_>, is_here: bool) -> anyhow::Result<Created> {
         let (created, partials) = self.begin(set)?;
         let plan = self.plan(set)?;
-        let containers = passport::containers(self.engine, set, self.containers, &plan.manners()).await?;
+        let containers =
+            passport::containers(self.engine, set, &self.there.containers, &plan.manners()).await?;
         let shot = self.read(set, plan, &partials[0], helpers, is_here).await?;
         // What was read is kept, also where a container does not start again: that is reported in the end.
         let (archive, sum) = self.encoded(&partials[0], &shot).await?;
         let mut passport = passport_of(set, &shot, partials[0].stem(), &sum, self.encoding());
         passport.containers = containers;
-        passport.compose = passport::compose(set, self.containers);
+        passport.compose = passport::compose(set, &self.there.containers);
         passport.engine = self.engine.about().version.clone();
         let description = self.description(set, created, &shot, passport.clone());
         let files = self.publish(&partials, &archive, &sum, &description).await?;
@@ -226,32 +221,14 @@ impl Create<'_> {
             self.look(&mut meanwhile, since, begin.elapsed()).await;
         }
         let rests = !held.names().is_empty();
-        let (read, stays) = self.released(held, result).await?;
+        let (read, stays) = tell::released(tell, held, result).await?;
         let rested = rests.then(|| begin.elapsed());
         Ok(Shot { report: read.report, meanwhile, rested, archive: read.archive, sum: read.sum, stays })
     }
 
-    /// Lets all go on. Where that fails, the error says so, whatever else has failed.
-    async fn released<T>(
-        &self,
-        held: Held<'_>,
-        result: anyhow::Result<T>,
-    ) -> anyhow::Result<(T, Option<Error>)> {
-        let tell = self.tell;
-        let observer = |event: &snapshotter_engine::hold::Event<'_>| tell(&Notice::Hold(event));
-        match (held.release(&observer).await, result) {
-            (Ok(_), result) => Ok((result?, None)),
-            (Err(stays), Ok(value)) => Ok((value, Some(stays))),
-            (Err(stays), Err(error)) => {
-                tell(&Notice::Warning(&crate::words::message(&error)));
-                Err(stays.into())
-            }
-        }
-    }
-
     /// Looks what was started while volumes were read, at the end of that time.
     async fn look(&self, meanwhile: &mut Meanwhile, since: Time, elapsed: Duration) {
-        let before = |now: &Container| self.containers.iter().find(|container| container.id == now.id);
+        let before = |now: &Container| self.there.containers.iter().find(|container| container.id == now.id);
         match self.engine.containers().await {
             Ok(after) => {
                 let started = after

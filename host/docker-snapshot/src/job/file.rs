@@ -13,7 +13,6 @@ use snapshotter_vault::encode::{Compression, Encoder, Seal};
 
 use crate::job::interrupt::Interrupt;
 use crate::job::place::new_file;
-use crate::job::spec::hex;
 use crate::job::tell::{Notice, Tell};
 
 /// How much is read at a time.
@@ -167,5 +166,5 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<Sum> {
         to.write_all(&buffer[..count])?;
         bytes += count as u64;
     }
-    Ok(Sum { bytes, sha256: hex(&hash.finalize()) })
+    Ok(Sum { bytes, sha256: hex::encode(hash.finalize()) })
 }

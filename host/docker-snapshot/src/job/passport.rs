@@ -14,7 +14,6 @@ use snapshotter_engine::lease::Manner;
 
 use crate::job::description::{ComposeFile, ComposePassport, ContainerPassport, MountPassport, SetKind};
 use crate::job::selection::Set;
-use crate::job::spec::hex;
 
 /// The containers that use the volumes of `set`.
 ///
@@ -83,7 +82,7 @@ pub(crate) fn compose(set: &Set, all: &[Container]) -> Option<ComposePassport> {
     let files = compose::files(labels).into_iter().map(|path| ComposeFile {
         path: path.to_owned(),
         // Version 1 writes them as they were given.
-        sha256: fs::read(Path::new(directory).join(path)).ok().map(|text| hex(&Sha256::digest(text))),
+        sha256: fs::read(Path::new(directory).join(path)).ok().map(|text| hex::encode(Sha256::digest(text))),
     });
     let (project, directory) = (set.name.clone(), directory.to_owned());
     Some(ComposePassport { project, directory, files: files.collect() })

@@ -17,7 +17,7 @@ use crate::job::file::{self, Sum};
 use crate::job::interrupt::Interrupt;
 use crate::job::place::{Partial, new_file};
 use crate::job::selection::Set;
-use crate::job::tell::{Notice, Tell};
+use crate::job::tell::{self, Notice, Tell};
 
 /// Where the helper has the directory that the archive grows in.
 const DESTINATION: &str = "/destination";
@@ -100,7 +100,7 @@ impl Reading<'_> {
 
     /// Removes a helper that is not needed any longer.
     pub(crate) async fn discard(&self, prepared: Prepared<'_>) {
-        prepared.discard(&|told| self.hear(told)).await;
+        prepared.discard(&|told| tell::helper(self.tell, told)).await;
     }
 
     /// Lets the helper read. What is carried is compressed on its way if `compression` says how, and is kept
@@ -120,7 +120,7 @@ impl Reading<'_> {
         let report = RefCell::new(None);
         let observer = |told: &Told<'_>| match told {
             Told::Core(Event::Report(said)) => *report.borrow_mut() = Some((**said).clone()),
-            told => self.hear(told),
+            told => tell::helper(self.tell, told),
         };
         let result = match route {
             Route::Direct => {
@@ -163,16 +163,6 @@ impl Reading<'_> {
             None => Sink::Plain(new_file(&path)?),
         };
         Ok((path, sink))
-    }
-
-    fn hear(&self, told: &Told<'_>) {
-        match told {
-            Told::Core(event) => (self.tell)(&Notice::Core(event)),
-            Told::Left(name, error) => (self.tell)(&Notice::Warning(&format!(
-                "cannot remove the helper {name}: {error}: `docker snapshot recover` does it"
-            ))),
-            _ => {}
-        }
     }
 }
 

@@ -8,10 +8,10 @@ use anyhow::{bail, ensure};
 use snapshotter::report::RestoreReport;
 use snapshotter_engine::Error;
 use snapshotter_engine::api::Engine;
-use snapshotter_engine::api::container::{Container, Status};
+use snapshotter_engine::api::container::Status;
 use snapshotter_engine::api::volume::Volume;
-use snapshotter_engine::discover::{Storage, discover};
-use snapshotter_engine::helper::{Collected, Helpers, Mount, RESTORE, Spec, Streams, Told};
+use snapshotter_engine::discover::{Inventory, Storage, discover};
+use snapshotter_engine::helper::{Collected, Helpers, Mount, RESTORE, Spec, Streams};
 use snapshotter_engine::hold::{Event, Plan, Way, hold};
 use snapshotter_engine::lease::State;
 
@@ -23,7 +23,7 @@ use crate::job::names::near;
 use crate::job::reading::path_in_archive;
 use crate::job::spec;
 use crate::job::stopping;
-use crate::job::tell::{Notice, Tell};
+use crate::job::tell::{self, Notice, Tell};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -79,22 +79,22 @@ impl Restore<'_> {
         let contents = contents::of(&request.archive)?;
         let prefix = contents.prefix.clone();
         let pairs = contents.pairs(request.only.as_deref(), &request.moves)?;
-        let storages = discover(engine, false).await?;
-        let containers = engine.containers().await?;
+        let there = discover(engine, false).await?;
+        let storages = &there.storages;
         let mut made = Vec::new();
         for pair in &pairs {
             match storages.iter().find(|storage| storage.is_volume() && storage.name == pair.to) {
                 Some(storage) => self.check_spec(pair, storage),
-                None => made.push(self.missing(pair, &storages)?),
+                None => made.push(self.missing(pair, storages)?),
             }
         }
-        let there: Vec<_> = pairs
+        let volumes: Vec<_> = pairs
             .iter()
             .filter_map(|pair| storages.iter().find(|storage| storage.is_volume() && storage.name == pair.to))
             .cloned()
             .collect();
-        let replaced = self.full(&there, helpers).await?;
-        let plan = self.plan(&there, &storages, &containers)?;
+        let replaced = self.full(&volumes, helpers).await?;
+        let plan = self.plan(&volumes, &there)?;
         let stopped = plan.names().into_iter().map(str::to_owned).collect();
         Ok(Intent { pairs, prefix, made, replaced, stopped, plan })
     }
@@ -166,7 +166,7 @@ impl Restore<'_> {
                 Err(error) => failure = Some(error),
             }
         }
-        looking.discard(&|told| self.hear(told)).await;
+        looking.discard(&|told| tell::helper(self.tell, told)).await;
         if let Some(error) = failure {
             return Err(error.into());
         }
@@ -180,12 +180,7 @@ impl Restore<'_> {
     }
 
     /// Who is stopped while `volumes` are replaced.
-    fn plan(
-        &self,
-        volumes: &[Storage],
-        storages: &[Storage],
-        containers: &[Container],
-    ) -> anyhow::Result<Plan> {
+    fn plan(&self, volumes: &[Storage], there: &Inventory) -> anyhow::Result<Plan> {
         let users = || volumes.iter().flat_map(|volume| &volume.users);
         let paused: BTreeSet<_> =
             users().filter(|user| user.state == Status::Paused).map(|user| user.container.as_str()).collect();
@@ -205,10 +200,8 @@ impl Restore<'_> {
                 running.into_iter().collect::<Vec<_>>().join(", ")
             );
         }
-        let memory = storages.iter().filter(|storage| storage.is_volume_in_memory());
-        let memory = memory.map(|storage| storage.name.clone()).collect();
         let way = Way::of_this_process(self.engine.address());
-        Ok(Plan::new(containers, &memory, &stopping::users(volumes), &way)?)
+        Ok(Plan::new(&there.containers, &there.in_memory(), &stopping::users(volumes), &way)?)
     }
 
     /// Does it.
@@ -229,7 +222,7 @@ impl Restore<'_> {
         let held = match held {
             Ok(held) => held,
             Err(error) => {
-                prepared.discard(&|told| self.hear(told)).await;
+                prepared.discard(&|told| tell::helper(self.tell, told)).await;
                 return Err(error);
             }
         };
@@ -237,23 +230,20 @@ impl Restore<'_> {
         let result = match contents::open(&self.request.archive) {
             Ok(input) => {
                 let streams = Streams { input: Some(input), output: Collected::default() };
-                let run = Box::pin(prepared.run(streams, &|told| self.hear(told), stop.wait())).await;
+                let run =
+                    Box::pin(prepared.run(streams, &|told| tell::helper(self.tell, told), stop.wait())).await;
                 run.and_then(|finished| finished.output.report()).map_err(|error| self.explained(error))
             }
             Err(error) => {
-                prepared.discard(&|told| self.hear(told)).await;
+                prepared.discard(&|told| tell::helper(self.tell, told)).await;
                 Err(error)
             }
         };
         tell(&Notice::Done);
-        match (held.release(&observer).await, result) {
-            (Ok(_), result) => result,
-            (Err(stays), Ok(_)) => {
+        match tell::released(tell, held, result).await? {
+            (report, None) => Ok(report),
+            (_, Some(stays)) => {
                 tell(&Notice::Note("the volumes are restored"));
-                Err(stays.into())
-            }
-            (Err(stays), Err(error)) => {
-                tell(&Notice::Warning(&crate::words::message(&error)));
                 Err(stays.into())
             }
         }
@@ -316,16 +306,6 @@ impl Restore<'_> {
         let mounts = intent.pairs.iter().map(|pair| Mount::write(&pair.to, path_in_archive(&pair.to)));
         spec.mounts.extend(mounts);
         spec
-    }
-
-    fn hear(&self, told: &Told<'_>) {
-        match told {
-            Told::Core(event) => (self.tell)(&Notice::Core(event)),
-            Told::Left(name, error) => (self.tell)(&Notice::Warning(&format!(
-                "cannot remove the helper {name}: {error}: `docker snapshot recover` does it"
-            ))),
-            _ => {}
-        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a volume is made from, in short: by its hash one sees whether a volume is still made as it was.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 use snapshotter_engine::api::volume::Volume;
@@ -32,18 +31,9 @@ fn pairs(map: &BTreeMap<String, String>) -> String {
 }
 
 fn digits(text: &str) -> String {
-    let mut digits = hex(&Sha256::digest(text));
+    let mut digits = hex::encode(Sha256::digest(text));
     digits.truncate(DIGITS);
     digits
-}
-
-/// `bytes` in hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // A string takes all that is written to it.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
@@ -65,7 +55,7 @@ mod tests {
         assert_eq!(form(&volume), "driver=local|opts=o=bind;type=none|labels=a=1;b=2");
         assert_eq!(
             hash(&self::volume("data", &[], &[])),
-            &hex(&Sha256::digest("driver=local|opts=|labels="))[..8]
+            &hex::encode(Sha256::digest("driver=local|opts=|labels="))[..8]
         );
     }
 

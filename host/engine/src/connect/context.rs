@@ -89,11 +89,7 @@ pub fn endpoint(docker: &Path, name: &str) -> Result<Endpoint> {
 
 /// The name of a context's directory.
 fn directory(name: &str) -> String {
-    use std::fmt::Write;
-    Sha256::digest(name).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(Sha256::digest(name))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::env;
-use std::fmt::Write;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -73,7 +72,7 @@ impl Core {
             Ok(of) => return Err(bad(format!("it is for {of}, and the engine runs on {architecture}"))),
             Err(problem) => return Err(bad(problem.to_owned())),
         }
-        let digest = hexadecimal(&Sha256::digest(&bytes)).into();
+        let digest = hex::encode(Sha256::digest(&bytes)).into();
         Ok(Core { architecture: architecture.to_owned(), digest, content: Content::Plain(bytes) })
     }
 
@@ -88,7 +87,7 @@ impl Core {
         };
         let mut bytes = Vec::new();
         let read = ZlibDecoder::new(packed).read_to_end(&mut bytes);
-        if read.is_ok() && hexadecimal(&Sha256::digest(&bytes)) == self.digest {
+        if read.is_ok() && hex::encode(Sha256::digest(&bytes)) == self.digest {
             return Ok(bytes);
         }
         let path = env::current_exe().unwrap_or_default();
@@ -97,15 +96,6 @@ impl Core {
             problem: "the program that it carries is damaged: install it again".to_owned(),
         })
     }
-}
-
-/// `bytes` as hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // A string takes all that is written to it.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

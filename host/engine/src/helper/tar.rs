@@ -9,8 +9,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
-use crate::helper::core::hexadecimal;
-
 /// No time of its own: an image must not differ by when it was made.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -73,7 +71,7 @@ fn described(kind: &str, content: &[u8]) -> Value {
 }
 
 fn digest(content: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(content))
+    hex::encode(Sha256::digest(content))
 }
 
 fn file(tar: &mut Builder<Vec<u8>>, name: &str, mode: u32, content: &[u8]) -> io::Result<()> {

@@ -12,7 +12,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use snapshotter_engine::Result;
 use snapshotter_engine::api::Engine;
 use snapshotter_engine::connect::find::Choice;
-use snapshotter_engine::discover::{Storage, discover};
+use snapshotter_engine::discover::discover;
 use snapshotter_engine::hold::{Event, Held, Plan, Way, hold};
 use snapshotter_engine::lease::{Manner, State};
 
@@ -26,13 +26,11 @@ pub(crate) fn with_engine<T, F: Future<Output = T>>(work: impl FnOnce(Engine) ->
 
 /// The plan for the containers called `names`.
 pub(crate) async fn plan(engine: &Engine, names: &[String], manner: Manner) -> Result<Plan> {
-    let containers = engine.containers().await?;
-    let found = containers.iter().filter(|container| names.iter().any(|name| name == container.name()));
+    let there = discover(engine, false).await?;
+    let found = there.containers.iter().filter(|container| names.iter().any(|name| name == container.name()));
     let wanted: BTreeMap<_, _> = found.map(|container| (container.id.clone(), manner)).collect();
     assert_eq!(wanted.len(), names.len());
-    let storages = discover(engine, false).await?;
-    let memory = storages.into_iter().filter(Storage::is_volume_in_memory).map(|storage| storage.name);
-    Plan::new(&containers, &memory.collect(), &wanted, &Way::of_this_process(engine.address()))
+    Plan::new(&there.containers, &there.in_memory(), &wanted, &Way::of_this_process(engine.address()))
 }
 
 /// Brings the containers called `names` to rest.

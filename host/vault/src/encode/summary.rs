@@ -1,6 +1,5 @@
 //! What an encoder wrote: how much, and with which checksums.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use sha2::{Digest as _, Sha256};
@@ -21,12 +20,12 @@ pub struct Summary {
 impl Summary {
     /// The SHA-256 as `sha256sum` prints it.
     pub fn sha256_hex(&self) -> String {
-        hex(&self.sha256)
+        hex::encode(self.sha256)
     }
 
     /// The BLAKE3 as `b3sum` prints it.
     pub fn blake3_hex(&self) -> String {
-        hex(&self.blake3)
+        hex::encode(self.blake3)
     }
 }
 
@@ -77,11 +76,4 @@ impl<W: Write> Write for Tally<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
