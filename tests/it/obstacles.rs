@@ -176,6 +176,41 @@ fn a_read_only_btrfs_snapshot_is_named_before_anything_moves_and_the_ways_out_wo
     });
 }
 
+/// Makes directories with all below them a project of XFS, whose id what is made in them gets, too.
+fn project(id: &str, path: &Path) {
+    for command in [format!("chproj -R {id}"), "chattr -R +P".to_owned()] {
+        tool("xfs_io", ["-c", &command, text(path)]).ok();
+    }
+}
+
+#[test]
+fn a_volume_that_is_a_project_of_xfs_is_restored_and_one_of_several_is_put_back_or_restored_in_place() {
+    if !need("xfs_io") || !need("mkfs.xfs") {
+        return;
+    }
+    sandboxed(|s| {
+        s.init();
+        let volume =
+            Tree::at(s.filesystem("fs", "xfs", 320).join("vol")).file("a", "a").file("d/e", "e").done();
+        project("5", &volume);
+        s.configure("web", &[&volume]);
+        s.backup();
+        let good = Picture::of(&volume);
+        let change = || fs::write(volume.join("a"), "changed since").unwrap();
+        change();
+        s.run(["restore"]).ok();
+        good.assert_same(&volume);
+
+        change();
+        project("6", &volume.join("d"));
+        let before = Picture::of(&volume);
+        s.run(["restore"]).exits(1).says(&["another project id (XFS)", "--in-place"]);
+        before.assert_same(&volume);
+        s.run(["restore", "--in-place"]).ok();
+        good.assert_same(&volume);
+    });
+}
+
 #[test]
 fn a_volume_that_is_a_read_only_btrfs_snapshot_itself_is_said_to_be_one() {
     if !need("btrfs") || !need("mkfs.btrfs") {
