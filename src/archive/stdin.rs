@@ -57,6 +57,10 @@ fn unnamed(spool: &[PathBuf]) -> Result<(Arc<StoreFile>, PathBuf)> {
     for directory in spool {
         match unnamed_in(directory) {
             Ok((file, directory)) => return Ok((file, directory)),
+            // The first is the most telling; that a container has no room at all is mended by a mount.
+            Err(error) if error.hint() == Some(Hint::MountWritable) => {
+                first = first.or(Some(error.with_hint(Hint::MountTemporary)));
+            }
             Err(error) => first = first.or(Some(error)),
         }
     }

@@ -96,6 +96,7 @@ fn of_system(hint: &Hint) -> Option<&'static str> {
         Hint::FileSizeLimit => "that filesystem, or the limit that `ulimit -f` shows, takes no larger file",
         Hint::MoreMemory => "give the container, or the machine, more memory",
         Hint::MountWritable => "mount it without `:ro`",
+        Hint::MountTemporary => "run with `docker run --tmpfs /tmp`, or let TMPDIR name a directory for it",
         Hint::RestoreInPlaceAcross => {
             "it cannot be moved within the volume, as it is a subvolume of its own (Btrfs), has another project id \
              (XFS), or comes from a lower layer (overlay): restore with --in-place"

@@ -177,6 +177,8 @@ pub enum Hint {
         /// The program that unpacks it.
         unpack: Option<String>,
     },
+    /// What is read only once is kept in a file, and there is no room for one.
+    MountTemporary,
     /// What is to be restored as a tar is an archive of this program.
     NameAsArchive,
     /// A tar goes to one volume, and that is not named.

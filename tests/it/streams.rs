@@ -135,6 +135,12 @@ fn a_regular_file_is_read_where_it_is_from_its_beginning_only() {
         assert_eq!(run.json()["snapshots"], s.list()["snapshots"]);
         let bytes = fs::read(s.archive()).unwrap();
         feed_in(s, &bytes, &["list"], "/proc").exits(1).says(&["make a file for standard input in /proc"]);
+        // As in a container that is read-only.
+        let closed = s.path("closed");
+        fs::create_dir(&closed).unwrap();
+        s.read_only(&closed);
+        let words = ["make a file for standard input in", "Read-only file system", "--tmpfs /tmp", "TMPDIR"];
+        feed_in(s, &bytes, &["list"], text(&closed)).exits(1).says(&words).says_not(&["`:ro`"]);
 
         fs::write(s.path("behind"), [&b"something else"[..], &bytes].concat()).unwrap();
         let mut behind = File::open(s.path("behind")).unwrap();
