@@ -15,6 +15,7 @@ mod restore;
 mod selection;
 mod size;
 mod table;
+mod vault;
 mod volumes;
 
 use std::env;

@@ -3,6 +3,7 @@
 
 pub(crate) mod contents;
 pub(crate) mod create;
+pub(crate) mod depot;
 pub(crate) mod description;
 pub(crate) mod file;
 pub(crate) mod flat;
@@ -16,6 +17,7 @@ pub(crate) mod place;
 mod reading;
 pub(crate) mod restore;
 pub(crate) mod selection;
+mod ship;
 mod spec;
 pub(crate) mod stopping;
 pub(crate) mod tell;

@@ -1,11 +1,21 @@
 //! Errors in words, on one line: each message, then its cause, and what to do at the end.
 
 use snapshotter_engine::Error;
+use snapshotter_vault::{encode, store};
 
 /// The whole of an error, on one line: each message, then its cause, and what to do at the end.
 pub(crate) fn message(error: &anyhow::Error) -> String {
     let advice = error.downcast_ref::<Error>().and_then(Error::advice);
+    let advice = advice.or_else(|| error.chain().find_map(of_the_vault));
     std::iter::once(chain(error.as_ref())).chain(advice).collect::<Vec<_>>().join(": ")
+}
+
+/// What helps against an error of the vault, which may be inside of one of a reader or writer.
+fn of_the_vault(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let error = inner.map_or(error, |inner| inner);
+    let store = error.downcast_ref::<store::Error>().and_then(store::Error::advice);
+    store.or_else(|| error.downcast_ref::<encode::Error>()?.advice().map(str::to_owned))
 }
 
 /// The same of an error of the engine.

@@ -1,8 +1,11 @@
 //! Takes snapshots. The order is what keeps promises: all that can be refused is refused first; what is
 //! needed is made ready, the helper too; then containers rest, are read, and go on; and only then is
-//! anything compressed, summed up and given its name.
+//! anything compressed, encrypted, sent to stores and given its name. Where it is to be encrypted, what waits
+//! for that lies in a file without a name.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -13,45 +16,55 @@ use snapshotter_engine::api::Engine;
 use snapshotter_engine::api::container::Container;
 use snapshotter_engine::connect::endpoint::Endpoint;
 use snapshotter_engine::discover::{Inventory, Storage, discover};
-use snapshotter_engine::helper::Helpers;
-use snapshotter_engine::hold::{Plan, Way, hold};
+use snapshotter_engine::helper::{Helpers, Prepared};
+use snapshotter_engine::hold::{self, Plan, hold};
 use snapshotter_engine::lease::State;
-use snapshotter_vault::encode::{Compression, Encoding, Encryption};
+use snapshotter_vault::encode::{Compression, Encoder, Encryption, Seal};
+use snapshotter_vault::store::{Content, Length, Name, Store};
 
+use crate::job::depot::{self, Depot};
 use crate::job::description::{
     DOCKFORM, Description, FileChecksum, FileFacts, Passport, VERSION, VolumePassport, VolumeSpec,
 };
-use crate::job::file::{self, Sum};
+use crate::job::file::Sum;
 use crate::job::grade::{self, Meanwhile};
 use crate::job::interrupt::Interrupt;
 use crate::job::names::Stem;
 use crate::job::passport;
 use crate::job::place::{Partial, Place};
-use crate::job::reading::{Reading, path_in_archive};
+use crate::job::reading::{Goal, Read, Reading, Route, Taken, path_in_archive};
 use crate::job::selection::{Set, Wanted, select};
+use crate::job::ship::{self, Arrived, Puts, Shipping};
 use crate::job::spec;
 use crate::job::stopping::{StopMode, writers};
 use crate::job::tell::{self, Notice, Tell};
+use crate::words;
 
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) wanted: Wanted,
-    /// The directories that get an archive, at least one.
-    pub(crate) outputs: Vec<PathBuf>,
+    /// What gets an archive, at least one.
+    pub(crate) outputs: Vec<Depot>,
     pub(crate) note: Option<String>,
     /// Patterns of what is not read.
     pub(crate) exclude: Vec<String>,
     pub(crate) stop: StopMode,
     pub(crate) compression: Compression,
+    /// How it is encrypted.
+    pub(crate) seal: Seal,
+    /// Where an archive waits that is to go into stores, while containers rest.
+    pub(crate) spool: Option<PathBuf>,
     pub(crate) helper_image: Option<String>,
 }
 
 /// An archive that was made.
 #[derive(Debug)]
 pub(crate) struct Created {
-    /// The files, the first output's first.
-    pub(crate) files: Vec<PathBuf>,
+    /// Where it is: paths, and names in stores.
+    pub(crate) files: Vec<String>,
+    /// Outputs that have none, or not what describes it.
+    pub(crate) failures: Vec<anyhow::Error>,
     pub(crate) description: Description,
     pub(crate) passport: Passport,
 }
@@ -67,6 +80,8 @@ pub(crate) async fn create(
     stop: &Interrupt,
     tell: Tell<'_>,
 ) -> anyhow::Result<Vec<Created>> {
+    // Whether it can be compressed and encrypted as one wants is found out before anything is done.
+    Encoder::new(std::io::sink(), request.compression, &request.seal)?;
     let mut there = discover(engine, false).await?;
     let selection = select(&request.wanted, &there.storages, &there.containers)?;
     selection.notes.iter().for_each(|note| tell(&Notice::Note(note)));
@@ -115,81 +130,182 @@ struct Shot {
     meanwhile: Meanwhile,
     /// For how long containers rested, where any did.
     rested: Option<Duration>,
-    /// Where the archive is, and its sum where that is known already.
-    archive: PathBuf,
-    sum: Option<Sum>,
+    /// Where the archive is.
+    archive: Taken,
+    /// What it must not outlive.
+    #[expect(dead_code, reason = "its spool goes with it")]
+    way: Way,
+    /// What came of it in stores, where it went there as it was read.
+    puts: Puts,
     /// What does not run again.
     stays: Option<Error>,
+}
+
+/// Where an archive will lie, and under which name.
+struct Begun {
+    created: Time,
+    stem: Stem,
+    /// In directories.
+    partials: Vec<Partial>,
+    stores: Vec<Arc<dyn Store>>,
+    /// What cannot be stored to, so that it is not.
+    failures: Vec<anyhow::Error>,
+}
+
+/// Which way an archive goes.
+enum Way {
+    /// As it is, into the first directory, and encoded when nobody waits any longer.
+    Grows,
+    /// The same, into a directory that it does not stay in.
+    Spooled(Partial),
+    /// Encoded as it is read, into the first directory.
+    Encoded,
+    /// Encoded as it is read, into the stores.
+    Shipped,
+}
+
+impl Way {
+    /// The directory that the archive grows in.
+    fn growing<'a>(&'a self, partials: &'a [Partial]) -> Option<&'a Partial> {
+        match self {
+            Way::Spooled(partial) => Some(partial),
+            Way::Grows => partials.first(),
+            Way::Encoded | Way::Shipped => None,
+        }
+    }
 }
 
 impl Create<'_> {
     /// Who rests for `set`.
     fn plan(&self, set: &Set) -> anyhow::Result<Plan> {
         let wanted = writers(self.request.stop, &set.volumes, &self.there.containers)?;
-        let way = Way::of_this_process(self.engine.address());
+        let way = hold::Way::of_this_process(self.engine.address());
         Ok(Plan::new(&self.there.containers, &self.there.in_memory(), &wanted, &way)?)
     }
 
     /// Takes the snapshot of `set`.
     async fn one(&self, set: &Set, helpers: &Helpers<'_>, is_here: bool) -> anyhow::Result<Created> {
-        let (created, partials) = self.begin(set)?;
+        let Request { compression, seal, .. } = self.request;
+        let mut begun = self.begin(set).await?;
+        let shipping = Shipping {
+            partials: &begun.partials,
+            stores: &begun.stores,
+            set: &set.name,
+            stem: &begun.stem,
+            compression: *compression,
+            seal,
+            stop: self.stop,
+            tell: self.tell,
+        };
+        if !begun.stores.is_empty() {
+            shipping.name(".json")?;
+        }
         let plan = self.plan(set)?;
         let containers =
             passport::containers(self.engine, set, &self.there.containers, &plan.manners()).await?;
-        let shot = self.read(set, plan, &partials[0], helpers, is_here).await?;
+        let mut shot = self.read(set, plan, &shipping, helpers, is_here).await?;
         // What was read is kept, also where a container does not start again: that is reported in the end.
-        let (archive, sum) = self.encoded(&partials[0], &shot).await?;
-        let mut passport = passport_of(set, &shot, partials[0].stem(), &sum, self.encoding());
+        let archive = std::mem::replace(&mut shot.archive, Taken::Plain(PathBuf::new()));
+        let arrived = match archive {
+            Taken::Shipped(sum) => shipping.arrived(sum, std::mem::take(&mut shot.puts))?,
+            archive => shipping.bring(archive).await?,
+        };
+        let mut passport = self.passport(set, &shot, &begun.stem, &arrived);
         passport.containers = containers;
         passport.compose = passport::compose(set, &self.there.containers);
         passport.engine = self.engine.about().version.clone();
-        let description = self.description(set, created, &shot, passport.clone());
-        let files = self.publish(&partials, &archive, &sum, &description).await?;
+        let description = self.description(set, begun.created, &shot, passport.clone());
+        let mut json = serde_json::to_vec_pretty(&description).context("cannot write JSON")?;
+        json.push(b'\n');
+        self.stop.check("nothing was stored, and what was stopped runs again")?;
+        let (files, failures) = shipping.publish(arrived, json).await?;
+        begun.failures.extend(failures);
         match shot.stays {
-            None => Ok(Created { files, description, passport }),
+            None => Ok(Created { files, failures: begun.failures, description, passport }),
             Some(stays) => {
-                (self.tell)(&Notice::Note(&format!("complete: {}", files[0].display())));
+                (self.tell)(&Notice::Note(&format!("complete: {}", files[0])));
+                for failure in &begun.failures {
+                    (self.tell)(&Notice::Warning(&words::message(failure)));
+                }
                 Err(stays.into())
             }
         }
     }
 
-    /// Finds a name that is free in all outputs, and makes the places where the archive grows.
-    fn begin(&self, set: &Set) -> anyhow::Result<(Time, Vec<Partial>)> {
+    /// Finds a name that is free in all outputs, and makes the places where the archive grows. A store that
+    /// does not answer keeps nothing from the others.
+    async fn begin(&self, set: &Set) -> anyhow::Result<Begun> {
         let volumes: Vec<_> = set.volumes.iter().map(volume).collect();
         let hash = match &volumes[..] {
             [volume] => spec::hash(volume),
             several => spec::hash_of_several(several.iter()),
         };
+        let (stores, names, failures) = self.stores(set).await?;
         let mut created = Time { nanos: 0, ..Time::now() };
         // Each second has one name.
         for _ in 0..60 {
             let stem = Stem::new(created, &hash);
-            let places = self.request.outputs.iter().map(|output| Place::new(output, &set.name).begin(&stem));
-            let partials: Option<Vec<_>> = places.collect::<anyhow::Result<_>>()?;
-            if let Some(partials) = partials {
-                return Ok((created, partials));
+            let partials = self.request.outputs.iter().filter_map(|output| match output {
+                Depot::Directory(path) => Some(Place::new(path, &set.name).begin(&stem)),
+                Depot::Store(_) => None,
+            });
+            let partials: Option<Vec<_>> = partials.collect::<anyhow::Result<_>>()?;
+            match partials {
+                Some(partials) if !depot::is_taken(&names, &stem) => {
+                    return Ok(Begun { created, stem, partials, stores, failures });
+                }
+                _ => created.secs += 1,
             }
-            created.secs += 1;
         }
         bail!("cannot store a snapshot of {}: all names of this minute are taken: try again later", set.name)
     }
 
-    /// Reads the volumes of `set` into a file in `partial`, while who can write rests.
+    /// The stores that answer, and the names that they have for `set`.
+    async fn stores(
+        &self,
+        set: &Set,
+    ) -> anyhow::Result<(Vec<Arc<dyn Store>>, BTreeSet<Name>, Vec<anyhow::Error>)> {
+        let (mut stores, mut all, mut failures) = (Vec::new(), BTreeSet::new(), Vec::new());
+        for output in &self.request.outputs {
+            let Depot::Store(store) = output else { continue };
+            match depot::names(&**store, &set.name).await {
+                Ok(names) => {
+                    all.extend(names);
+                    stores.push(Arc::clone(store));
+                }
+                Err(error) if self.request.outputs.len() == 1 => return Err(error),
+                Err(error) => {
+                    (self.tell)(&Notice::Warning(&format!("{}: it is left out", words::message(&error))));
+                    failures.push(error);
+                }
+            }
+        }
+        if failures.len() == self.request.outputs.len() {
+            bail!(
+                "cannot take a snapshot of {}: none of the stores can be used, and nothing was stopped",
+                set.name
+            );
+        }
+        Ok((stores, all, failures))
+    }
+
+    /// Reads the volumes of `set` while who can write rests: into a file, or into stores where nobody waits.
     async fn read(
         &self,
         set: &Set,
         plan: Plan,
-        partial: &Partial,
+        shipping: &Shipping<'_>,
         helpers: &Helpers<'_>,
         is_here: bool,
     ) -> anyhow::Result<Shot> {
         let Create { engine, request, stop, tell, .. } = *self;
         let (note, exclude) = (request.note.as_deref(), &request.exclude[..]);
         let reading = Reading { set, note, exclude, helpers, tell };
-        let direct = is_here && (!plan.is_empty() || request.compression == Compression::None);
-        let spools = !plan.is_empty() && request.compression != Compression::None;
-        let (prepared, route) = reading.prepare(partial, direct).await?;
+        let way = self.way(set, !plan.is_empty(), shipping)?;
+        let direct = way
+            .growing(shipping.partials)
+            .filter(|_| is_here && request.seal.encryption() == Encryption::None);
+        let (prepared, route) = reading.prepare(direct).await?;
         let rested = plan.manners();
         let since = engine.now().await;
         let since = match stop.check("nothing was stopped").and(since.map_err(Into::into)) {
@@ -200,7 +316,7 @@ impl Create<'_> {
             }
         };
         let begin = Instant::now();
-        let observer = |event: &snapshotter_engine::hold::Event<'_>| tell(&Notice::Hold(event));
+        let observer = |event: &hold::Event<'_>| tell(&Notice::Hold(event));
         let held = match hold(engine, self.state, plan, &observer).await {
             Ok(held) => held,
             Err(error) => {
@@ -208,9 +324,8 @@ impl Create<'_> {
                 return Err(error.into());
             }
         };
-        let compression = if spools { None } else { Some(request.compression) };
         let result = match stop.check("what was stopped runs again, and nothing was stored") {
-            Ok(()) => reading.run(prepared, route, partial, compression, stop).await,
+            Ok(()) => self.take(&reading, prepared, route, &way, shipping).await,
             Err(error) => {
                 reading.discard(prepared).await;
                 Err(error)
@@ -221,9 +336,55 @@ impl Create<'_> {
             self.look(&mut meanwhile, since, begin.elapsed()).await;
         }
         let rests = !held.names().is_empty();
-        let (read, stays) = tell::released(tell, held, result).await?;
+        let ((read, puts), stays) = tell::released(tell, held, result).await?;
         let rested = rests.then(|| begin.elapsed());
-        Ok(Shot { report: read.report, meanwhile, rested, archive: read.archive, sum: read.sum, stays })
+        Ok(Shot { report: read.report, meanwhile, rested, archive: read.archive, way, puts, stays })
+    }
+
+    /// Which way the archive of `set` goes, where somebody waits for it or nobody does.
+    fn way(&self, set: &Set, rests: bool, shipping: &Shipping<'_>) -> anyhow::Result<Way> {
+        let Request { compression, seal, spool, .. } = self.request;
+        let encodes = *compression != Compression::None || seal.encryption() != Encryption::None;
+        let has_directory = !shipping.partials.is_empty();
+        if !rests {
+            let here = if encodes { Way::Encoded } else { Way::Grows };
+            return Ok(if has_directory { here } else { Way::Shipped });
+        }
+        match spool {
+            None if has_directory => Ok(Way::Grows),
+            spool => {
+                let spool = spool.clone().unwrap_or_else(|| self.state.spool());
+                let place = Place::new(&spool, &set.name).begin(shipping.stem)?;
+                let taken = || format!("cannot keep the archive in {}: its name is taken", spool.display());
+                Ok(Way::Spooled(place.with_context(taken)?))
+            }
+        }
+    }
+
+    /// Lets the helper read.
+    async fn take(
+        &self,
+        reading: &Reading<'_>,
+        prepared: Prepared<'_>,
+        route: Route,
+        way: &Way,
+        shipping: &Shipping<'_>,
+    ) -> anyhow::Result<(Read, Puts)> {
+        let Request { compression, seal, .. } = self.request;
+        let (compression, stop) = (*compression, self.stop);
+        let named = seal.encryption() == Encryption::None;
+        let goal = match (way, shipping.partials) {
+            (Way::Encoded, [partial, ..]) => Goal::Encoded { partial, compression, seal },
+            (Way::Grows, [partial, ..]) | (Way::Spooled(partial), _) => Goal::Spool { partial, named },
+            (_, _) => {
+                let (to, content) = Content::pipe(Length::Unknown);
+                let goal = Goal::Stores { to, compression, seal };
+                let (read, puts) =
+                    tokio::join!(reading.run(prepared, route, goal, stop), shipping.put(content));
+                return ship::settled(read, puts?);
+            }
+        };
+        Ok((reading.run(prepared, route, goal, stop).await?, Vec::new()))
     }
 
     /// Looks what was started while volumes were read, at the end of that time.
@@ -255,26 +416,6 @@ impl Create<'_> {
         )));
     }
 
-    fn encoding(&self) -> Encoding {
-        Encoding { compression: self.request.compression, encryption: Encryption::None }
-    }
-
-    /// The file as it is to lie there, and what it is.
-    async fn encoded(&self, partial: &Partial, shot: &Shot) -> anyhow::Result<(PathBuf, Sum)> {
-        let Create { stop, tell, .. } = *self;
-        if let Some(sum) = &shot.sum {
-            return Ok((shot.archive.clone(), sum.clone()));
-        }
-        let compression = self.request.compression;
-        if compression == Compression::None {
-            let sum = file::sum(&shot.archive, "summing up", stop, tell).await?;
-            return Ok((shot.archive.clone(), sum));
-        }
-        let to = partial.path("encoded");
-        let sum = file::compressed(&shot.archive, &to, compression, stop, tell).await?;
-        Ok((to, sum))
-    }
-
     fn description(&self, set: &Set, created: Time, shot: &Shot, passport: Passport) -> Description {
         let spec = match &passport.volumes[..] {
             [volume] => volume.spec.clone(),
@@ -298,32 +439,17 @@ impl Create<'_> {
         }
     }
 
-    /// Gives the archive its name in each output, and what describes it after that: whoever finds the one
-    /// finds a complete archive, and whoever finds the other knows what it is.
-    async fn publish(
-        &self,
-        partials: &[Partial],
-        archive: &std::path::Path,
-        sum: &Sum,
-        description: &Description,
-    ) -> anyhow::Result<Vec<PathBuf>> {
-        let mut json = serde_json::to_vec_pretty(description).context("cannot write JSON")?;
-        json.push(b'\n');
-        for partial in &partials[1..] {
-            let copy = file::copied(archive, &partial.path("copy"), "copying", self.stop, self.tell).await?;
-            if copy != *sum {
-                bail!("cannot copy to {}: the archive was changed meanwhile", partial.directory().display());
-            }
+    /// What is known of `set` from itself and from what was read. Where the archive is encrypted, nothing that
+    /// is called like a file in a volume is in it.
+    fn passport(&self, set: &Set, shot: &Shot, stem: &Stem, arrived: &Arrived<'_>) -> Passport {
+        let Request { compression, seal, .. } = self.request;
+        let suffix = seal.encoding(*compression).suffix();
+        let mut passport = passport_of(set, shot, format!("{}{suffix}", stem.as_str()), &arrived.sum);
+        if seal.encryption() != Encryption::None {
+            passport.warnings.clear();
+            passport.exclude.clear();
         }
-        self.stop.check("nothing was stored, and what was stopped runs again")?;
-        let suffix = self.encoding().suffix();
-        let mut files = Vec::new();
-        for (index, partial) in partials.iter().enumerate() {
-            let name = archive.file_name().unwrap_or_default().to_string_lossy();
-            files.push(partial.publish(if index == 0 { &name } else { "copy" }, &suffix)?);
-            partial.publish_text(&json, ".json")?;
-        }
-        Ok(files)
+        passport
     }
 }
 
@@ -337,7 +463,7 @@ fn volume(storage: &Storage) -> snapshotter_engine::api::volume::Volume {
 }
 
 /// What is known of `set` from itself and from what was read.
-fn passport_of(set: &Set, shot: &Shot, stem: &Stem, sum: &Sum, encoding: Encoding) -> Passport {
+fn passport_of(set: &Set, shot: &Shot, name: String, sum: &Sum) -> Passport {
     let report = &shot.report;
     let volumes = set.volumes.iter().map(|storage| {
         let path = path_in_archive(&storage.name);
@@ -363,11 +489,7 @@ fn passport_of(set: &Set, shot: &Shot, stem: &Stem, sum: &Sum, encoding: Encodin
         kind: set.kind,
         id: report.id.clone(),
         prefix: report.prefix.clone(),
-        file: FileFacts {
-            name: format!("{}{}", stem.as_str(), encoding.suffix()),
-            bytes: sum.bytes,
-            sha256: sum.sha256.clone(),
-        },
+        file: FileFacts { name, bytes: sum.bytes, sha256: sum.sha256.clone() },
         volumes: volumes.collect(),
         containers: Vec::new(),
         compose: None,

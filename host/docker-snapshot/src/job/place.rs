@@ -35,26 +35,16 @@ pub(crate) struct Partial {
     lock: Option<File>,
 }
 
-/// The directory that a value of `--output` names.
+/// The directory `path` that archives are to be put into, as an absolute path.
 ///
 /// # Errors
-/// When it names something else.
-pub(crate) fn directory(output: &str) -> anyhow::Result<PathBuf> {
-    let scheme = output.split_once("://").map(|(scheme, _)| scheme);
-    if let Some(scheme) = scheme.filter(|scheme| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
-        bail!(
-            "cannot store to {output}: stores of the kind {scheme} are not built yet: name a local directory"
-        );
-    }
-    if output.is_empty() {
-        bail!("cannot store to a directory without a name: name a local directory");
-    }
-    let path = PathBuf::from(output);
-    match fs::metadata(&path) {
+/// When something else is there.
+pub(crate) fn directory(path: &Path) -> anyhow::Result<PathBuf> {
+    match fs::metadata(path) {
         Ok(found) if !found.is_dir() => {
-            bail!("cannot store to {output}: it is no directory: name a local directory")
+            bail!("cannot store to {}: it is no directory: name a directory", path.display())
         }
-        _ => Ok(std::path::absolute(&path)?),
+        _ => Ok(std::path::absolute(path)?),
     }
 }
 
@@ -148,11 +138,6 @@ impl Partial {
     /// The directory itself.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
-    }
-
-    /// The archive's name without what follows the first `.`.
-    pub(crate) fn stem(&self) -> &Stem {
-        &self.stem
     }
 
     /// Gives `file`, which is on disk, its final name, which ends in `suffix`, and returns it.
@@ -275,10 +260,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_local_directory_is_refused() {
-        for output in ["s3://bucket/x", "sftp://host/x", "", "/dev/null"] {
-            assert!(directory(output).unwrap_err().to_string().contains("local directory"), "{output}");
-        }
-        assert!(directory("./not-there-yet").unwrap().is_absolute());
+    fn what_is_no_directory_is_refused() {
+        let error = directory(Path::new("/dev/null")).unwrap_err().to_string();
+        assert!(error.contains("it is no directory"), "{error}");
+        assert!(directory(Path::new("./not-there-yet")).unwrap().is_absolute());
     }
 }

@@ -1,17 +1,20 @@
 //! Reads the volumes of a set through a helper, into a file that grows here: written by the helper itself
-//! where it sees that directory, so that what can be cloned is, else carried to it as a stream.
+//! where it sees that directory, so that what can be cloned is, else carried to it as a stream; or, where
+//! nothing waits for it, encoded into its stores as it comes.
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::thread;
 
 use anyhow::Context;
 use snapshotter::init_archive;
 use snapshotter::report::{BackupReport, Event};
 use snapshotter_engine::Error;
 use snapshotter_engine::helper::{BACKUP, Collected, Helpers, Mount, Prepared, Spec, Streams, Told};
-use snapshotter_vault::encode::{Compression, Encoder};
+use snapshotter_vault::encode::{Compression, Encoder, Seal};
+use snapshotter_vault::store::PipeWriter;
 
 use crate::job::file::{self, Sum};
 use crate::job::interrupt::Interrupt;
@@ -23,6 +26,8 @@ use crate::job::tell::{self, Notice, Tell};
 const DESTINATION: &str = "/destination";
 /// The archive in that directory.
 const ARCHIVE: &str = "archive.tar";
+/// The same, encoded.
+pub(crate) const ENCODED: &str = "encoded";
 
 /// The path of the volume `name` in helpers, and so in archives.
 pub(crate) fn path_in_archive(name: &str) -> String {
@@ -47,28 +52,46 @@ pub(crate) enum Route {
     Stream,
 }
 
+/// Where what is carried goes.
+pub(crate) enum Goal<'a> {
+    /// As it is, into a file of this directory; one without a name where nobody may find plain text.
+    Spool { partial: &'a Partial, named: bool },
+    /// Encoded, into a file of this directory.
+    Encoded { partial: &'a Partial, compression: Compression, seal: &'a Seal },
+    /// Encoded, into stores.
+    Stores { to: PipeWriter, compression: Compression, seal: &'a Seal },
+}
+
+/// Where an archive is when it was read.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// As it is, in a file.
+    Plain(PathBuf),
+    /// As it is, in a file that has no name.
+    Unnamed(File),
+    /// Encoded, in a file of this name.
+    Encoded(PathBuf, Sum),
+    /// Encoded, on its way into stores.
+    Shipped(Sum),
+}
+
 /// What was read.
 pub(crate) struct Read {
     pub(crate) report: BackupReport,
-    /// Where the archive is.
-    pub(crate) archive: PathBuf,
-    /// What that file is, where it is as it is to stay.
-    pub(crate) sum: Option<Sum>,
+    pub(crate) archive: Taken,
 }
 
 impl Reading<'_> {
-    /// Makes the helper. Where it is to write `direct`ly, the engine is asked for the directory that
-    /// `partial` has made just now, under a name that nothing else has: an engine that does not see it
+    /// Makes the helper. Where it is to write `direct`ly, the engine is asked for the directory that this
+    /// partial has made just now, under a name that nothing else has: an engine that does not see it
     /// refuses.
     ///
     /// # Errors
     /// When no helper can be made.
-    pub(crate) async fn prepare(
-        &self,
-        partial: &Partial,
-        direct: bool,
-    ) -> anyhow::Result<(Prepared<'_>, Route)> {
-        if direct && let Some(directory) = partial.directory().to_str() {
+    pub(crate) async fn prepare(&self, direct: Option<&Partial>) -> anyhow::Result<(Prepared<'_>, Route)> {
+        if let Some((partial, directory)) =
+            direct.and_then(|partial| Some((partial, partial.directory().to_str()?)))
+        {
             let archive = partial.path(ARCHIVE);
             init_archive(&archive).with_context(|| format!("cannot make {}", archive.display()))?;
             let mut spec = self.spec(&format!("{DESTINATION}/{ARCHIVE}"));
@@ -103,8 +126,7 @@ impl Reading<'_> {
         prepared.discard(&|told| tell::helper(self.tell, told)).await;
     }
 
-    /// Lets the helper read. What is carried is compressed on its way if `compression` says how, and is kept
-    /// as it is where there is none: whatever waits meanwhile waits less.
+    /// Lets the helper read, and brings what it sends to `goal`.
     ///
     /// # Errors
     /// Unless all was read, and is here.
@@ -112,41 +134,27 @@ impl Reading<'_> {
         &self,
         prepared: Prepared<'_>,
         route: Route,
-        partial: &Partial,
-        compression: Option<Compression>,
+        goal: Goal<'_>,
         stop: &Interrupt,
     ) -> anyhow::Result<Read> {
         (self.tell)(&Notice::Step("reading"));
-        let report = RefCell::new(None);
-        let observer = |told: &Told<'_>| match told {
-            Told::Core(Event::Report(said)) => *report.borrow_mut() = Some((**said).clone()),
-            told => tell::helper(self.tell, told),
-        };
-        let result = match route {
-            Route::Direct => {
+        let result = match (route, goal) {
+            (Route::Direct, Goal::Spool { partial, .. } | Goal::Encoded { partial, .. }) => {
                 let streams = Streams { input: None, output: Collected::default() };
+                let observer = |told: &Told<'_>| tell::helper(self.tell, told);
                 let run = Box::pin(prepared.run(streams, &observer, stop.wait())).await;
                 run.map_err(anyhow::Error::from).and_then(|finished| {
-                    Ok(Read { report: finished.output.report()?, archive: partial.path(ARCHIVE), sum: None })
+                    let archive = Taken::Plain(partial.path(ARCHIVE));
+                    Ok(Read { report: finished.output.report()?, archive })
                 })
             }
-            Route::Stream => {
-                let (file, output) = match Self::sink(partial, compression) {
-                    Ok(made) => made,
-                    Err(error) => {
-                        self.discard(prepared).await;
-                        return Err(error).context("cannot store what is read");
-                    }
-                };
-                let run =
-                    Box::pin(prepared.run(Streams { input: None, output }, &observer, stop.wait())).await;
-                run.map_err(anyhow::Error::from).and_then(|finished| {
-                    let sum = finished.output.finish().context("cannot store what was read")?;
-                    let report =
-                        report.borrow_mut().take().context("the helper has not said what it read")?;
-                    Ok(Read { report, archive: file, sum })
-                })
-            }
+            (_, goal) => match sink(goal) {
+                Ok(output) => self.carry(prepared, output, stop).await,
+                Err(error) => {
+                    self.discard(prepared).await;
+                    Err(error).context("cannot store what is read")
+                }
+            },
         };
         (self.tell)(&Notice::Done);
         // The helper says what ended it; that it was asked to is what the user did.
@@ -156,28 +164,71 @@ impl Reading<'_> {
         result
     }
 
-    fn sink(partial: &Partial, compression: Option<Compression>) -> io::Result<(PathBuf, Sink)> {
-        let path = partial.path(if compression.is_some() { "encoded" } else { ARCHIVE });
-        let sink = match compression {
-            Some(compression) => Sink::Encoded(file::encoder(&path, compression)?),
-            None => Sink::Plain(new_file(&path)?),
+    async fn carry(&self, prepared: Prepared<'_>, output: Sink, stop: &Interrupt) -> anyhow::Result<Read> {
+        let report = RefCell::new(None);
+        let observer = |told: &Told<'_>| match told {
+            Told::Core(Event::Report(said)) => *report.borrow_mut() = Some((**said).clone()),
+            told => tell::helper(self.tell, told),
         };
-        Ok((path, sink))
+        let streams = Streams { input: None, output };
+        let finished = Box::pin(prepared.run(streams, &observer, stop.wait())).await?;
+        // It waits for its writer, who may wait for what this thread does.
+        let finish = tokio::task::spawn_blocking(move || finished.output.finish());
+        let archive = finish.await.context("cannot go on")?.context("cannot store what was read")?;
+        let report = report.borrow_mut().take().context("the helper has not said what it read")?;
+        Ok(Read { report, archive })
     }
+}
+
+fn sink(goal: Goal<'_>) -> anyhow::Result<Sink> {
+    Ok(match goal {
+        Goal::Spool { partial, named: true } => {
+            let path = partial.path(ARCHIVE);
+            Sink::Plain(new_file(&path)?, Some(path))
+        }
+        Goal::Spool { partial, named: false } => {
+            Sink::Plain(tempfile::tempfile_in(partial.directory())?, None)
+        }
+        Goal::Encoded { partial, compression, seal } => {
+            let path = partial.path(ENCODED);
+            Sink::Encoded(file::encoder(&path, compression, seal)?, path)
+        }
+        Goal::Stores { to, compression, seal } => {
+            Sink::Shipped(Shipped(Some(Encoder::new(to, compression, seal)?)))
+        }
+    })
 }
 
 /// Where a stream goes.
 enum Sink {
-    Plain(File),
-    Encoded(Encoder<File>),
+    Plain(File, Option<PathBuf>),
+    Encoded(Encoder<File>, PathBuf),
+    Shipped(Shipped),
+}
+
+/// What encodes into stores. Its end is waited for in a thread of its own where it is given up: the stores
+/// may have to take what it still has, and are served by the thread that gives it up.
+struct Shipped(Option<Encoder<PipeWriter>>);
+
+impl Drop for Shipped {
+    fn drop(&mut self) {
+        if let Some(encoder) = self.0.take() {
+            thread::spawn(move || drop(encoder));
+        }
+    }
 }
 
 impl Sink {
     /// Closes it. A file that stays as it is has its sum then, and is on disk.
-    fn finish(self) -> io::Result<Option<Sum>> {
+    fn finish(self) -> io::Result<Taken> {
         match self {
-            Sink::Plain(_) => Ok(None),
-            Sink::Encoded(encoder) => file::finished(encoder).map(Some),
+            Sink::Plain(_, Some(path)) => Ok(Taken::Plain(path)),
+            Sink::Plain(file, None) => Ok(Taken::Unnamed(file)),
+            Sink::Encoded(encoder, path) => Ok(Taken::Encoded(path, file::finished(encoder)?)),
+            Sink::Shipped(mut shipped) => {
+                let encoder = shipped.0.take().ok_or_else(|| io::Error::other("it is closed"))?;
+                file::shipped(encoder).map(Taken::Shipped)
+            }
         }
     }
 }
@@ -185,15 +236,18 @@ impl Sink {
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Sink::Plain(file) => file.write(bytes),
-            Sink::Encoded(encoder) => encoder.write(bytes),
+            Sink::Plain(file, _) => file.write(bytes),
+            Sink::Encoded(encoder, _) => encoder.write(bytes),
+            Sink::Shipped(Shipped(Some(encoder))) => encoder.write(bytes),
+            Sink::Shipped(Shipped(None)) => Err(io::Error::other("it is closed")),
         }
     }
 
+    /// Only files have anything to flush: an encoder writes what is full.
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Sink::Plain(file) => file.flush(),
-            Sink::Encoded(encoder) => encoder.flush(),
+            Sink::Plain(file, _) => file.flush(),
+            Sink::Encoded(..) | Sink::Shipped(_) => Ok(()),
         }
     }
 }

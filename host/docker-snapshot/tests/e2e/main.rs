@@ -23,7 +23,9 @@ mod run {
     }
 }
 
+mod bucket;
 mod connection;
 mod recover;
 mod snapshot;
+mod stores;
 mod volumes;

@@ -12,40 +12,45 @@ use crate::run::{failure, program};
 use crate::sandbox::{Sandbox, docker, inspect};
 
 /// A place for snapshots and leases of one test.
-struct Place(tempfile::TempDir);
+pub(crate) struct Place(tempfile::TempDir, Vec<(&'static str, &'static str)>);
 
 impl Place {
-    fn new() -> Self {
-        Place(tempfile::tempdir().unwrap())
+    pub(crate) fn new() -> Self {
+        Self::with(&[])
     }
 
-    fn path(&self) -> &Path {
+    /// Whose programs find these variables.
+    pub(crate) fn with(variables: &[(&'static str, &'static str)]) -> Self {
+        Place(tempfile::tempdir().unwrap(), variables.to_vec())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut program = program(self.path());
         let state = self.path().join("state");
         program.args(arguments).env("DOCKER_SNAPSHOT_STATE_DIR", state);
         let core =
             std::env::var("SNAPSHOTTER_HOST_E2E_CORE").expect("these tests are started by `make host-e2e`");
-        program.env("DOCKER_SNAPSHOT_CORE", core);
+        program.env("DOCKER_SNAPSHOT_CORE", core).envs(self.1.iter().copied());
         program
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// What a run that went well printed as JSON.
-    fn report(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn report(&self, arguments: &[&str]) -> Value {
         let output = self.run(&[&["--json"], arguments].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// The one line that a failed run ended with.
-    fn refused(&self, arguments: &[&str]) -> String {
+    pub(crate) fn refused(&self, arguments: &[&str]) -> String {
         let mut output = self.run(arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let last = said.lines().rfind(|line| line.contains("cannot ")).unwrap_or_else(|| panic!("{said}"));
@@ -62,8 +67,17 @@ impl Place {
 
     /// The names of all files below `snapshots`, hidden ones too.
     fn files(&self) -> Vec<String> {
+        Self::below(self.path().join("snapshots"))
+    }
+
+    /// The names of all files in the place.
+    pub(crate) fn all_files(&self) -> Vec<String> {
+        Self::below(self.path().to_owned())
+    }
+
+    fn below(directory: PathBuf) -> Vec<String> {
         let mut files = Vec::new();
-        let mut directories = vec![self.path().join("snapshots")];
+        let mut directories = vec![directory];
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(directory).into_iter().flatten() {
                 let entry = entry.unwrap();
@@ -92,7 +106,7 @@ const FILL: &str = "cd /data && mkdir -p sub/deep && echo note >notes.txt && cho
     sub/deep";
 
 /// What a volume holds, with its attributes and sums.
-fn tree(volume: &str) -> String {
+pub(crate) fn tree(volume: &str) -> String {
     let script = "cd /data && find . | sort | while read -r f; do stat -c '%n %F %a %u %g %s %Y %h' \
         \"$f\"; done; \
         find . -type f | sort | xargs sha256sum";
@@ -110,12 +124,12 @@ fn tree(volume: &str) -> String {
     ])
 }
 
-fn fill(volume: &str) {
+pub(crate) fn fill(volume: &str) {
     let mount = format!("{volume}:/data");
     docker(&["run", "--rm", "--network", "none", "-v", &mount, &crate::sandbox::image(), "sh", "-c", FILL]);
 }
 
-fn write(volume: &str, text: &str) {
+pub(crate) fn write(volume: &str, text: &str) {
     let mount = format!("{volume}:/data");
     let script = format!("echo {text} >/data/{text}");
     docker(&[
@@ -132,12 +146,12 @@ fn write(volume: &str, text: &str) {
     ]);
 }
 
-fn state(container: &str) -> String {
+pub(crate) fn state(container: &str) -> String {
     inspect(container, "{{.State.Status}} {{.HostConfig.RestartPolicy.Name}}")
 }
 
 /// The helpers that have a volume of this test, which others run beside.
-fn helpers(sandbox: &Sandbox) -> String {
+pub(crate) fn helpers(sandbox: &Sandbox) -> String {
     let format = "{{.ID}} {{.Mounts}}";
     let all =
         docker(&["ps", "--all", "--no-trunc", "--filter", "label=snapshotter.helper", "--format", format]);
@@ -292,7 +306,7 @@ fn where_leases_or_archives_cannot_be_written_nothing_is_stopped() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("DOCKER_SNAPSHOT_STATE_DIR"));
     let said = place.refused(&["create", &data, "--output", file.to_str().unwrap()]);
     assert!(said.contains("it is no directory"), "{said}");
-    let said = place.refused(&["create", &data, "--output", "s3://bucket"]);
+    let said = place.refused(&["create", &data, "--output", "sftp://host/x"]);
     assert!(said.contains("not built yet"), "{said}");
     assert_eq!(started(), before);
     assert_eq!(place.files(), [""; 0]);

@@ -7,4 +7,5 @@ mod fake;
 mod plugin;
 mod recover;
 mod run;
+mod sealing;
 mod tls;

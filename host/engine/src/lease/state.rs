@@ -48,6 +48,12 @@ impl State {
         &self.directory
     }
 
+    /// Where archives may be kept for a moment that are to go elsewhere: beside the leases, on a disk that is
+    /// meant to last.
+    pub fn spool(&self) -> PathBuf {
+        self.directory.join("spool")
+    }
+
     /// The usual place: `$DOCKER_SNAPSHOT_STATE_DIR`, `/var/lib/docker-snapshot` as root, else below
     /// `$XDG_STATE_HOME` or `~/.local/state`. Root's does not depend on who became root.
     ///

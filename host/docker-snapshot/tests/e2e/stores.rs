@@ -1,0 +1,114 @@
+//! Snapshots that go to stores, encrypted, and come back from them.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::bucket::Bucket;
+use crate::sandbox::{Sandbox, inspect};
+use crate::snapshot::{Place, fill, helpers, state, tree, write};
+
+/// A store where nobody listens.
+const DOWN: &str = "s3://backups/x?endpoint=http://127.0.0.1:9";
+
+/// A pair of keys: the public one, and the file of the other.
+fn key(place: &Place) -> (String, String) {
+    let file = place.path().join("key.txt");
+    let made = Command::new("age-keygen").arg("-o").arg(&file).output().expect("age is installed");
+    assert!(made.status.success());
+    let text = fs::read_to_string(&file).unwrap();
+    let public = text.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    (public.to_owned(), file.to_str().unwrap().to_owned())
+}
+
+/// What a run that did not do all that it was to do has printed, and said.
+fn half(place: &Place, arguments: &[&str]) -> (Value, String) {
+    let output = place.run(&[&["--json"], arguments].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    (serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}")), said)
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make host-e2e"]
+fn what_is_encrypted_into_a_store_has_a_name_nowhere_else_and_age_reads_it() {
+    let Some(bucket) = Bucket::start() else { return };
+    let (sandbox, place) = (Sandbox::new(), Place::with(&Bucket::variables()));
+    let (public, key) = key(&place);
+    let data = sandbox.volume("data", &[]);
+    fill(&data);
+    let app = sandbox.run("app", &["-v", &format!("{data}:/data")]);
+    let arguments = ["create", &data, "-o", &bucket.address(), "--age-recipient", &public];
+    let report = place.report(&[&arguments[..], &["--exclude", "hard"]].concat());
+    assert_eq!((state(&app).as_str(), helpers(&sandbox).as_str()), ("running no", ""));
+    let names = bucket.names();
+    let [json, archive] = &names[..] else { panic!("{names:?}") };
+    assert!(archive.ends_with(".tar.zst.age") && json.contains(".json"), "{names:?}");
+    assert_eq!(report["snapshots"][0]["files"][0], format!("s3://backups/some/prefix/{archive}"));
+    // Nothing that is called like a file in the volume, of which there is a warning about one.
+    let described = String::from_utf8(bucket.get(json)).unwrap();
+    assert!(!described.contains("pipe") && !described.contains("notes") && !described.contains("hard"));
+    let files = place.all_files();
+    assert!(!files.iter().any(|name| name.contains(".tar") || name == "encoded"), "{files:?}");
+
+    let copy = place.path().join("copy.tar.zst.age");
+    fs::write(&copy, bucket.get(archive)).unwrap();
+    let plain = place.path().join("copy.tar.zst");
+    let opened = Command::new("age").args(["-d", "-i", &key, "-o"]).arg(&plain).arg(&copy).status().unwrap();
+    assert!(opened.success());
+    let listed = Command::new("tar").args(["--zstd", "-tf"]).arg(&plain).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("/notes.txt\n") && !listed.contains("/hard\n"), "{listed}");
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make host-e2e"]
+fn a_store_that_is_down_keeps_nothing_from_the_others_and_alone_stops_nobody() {
+    let Some(bucket) = Bucket::start() else { return };
+    let (sandbox, place) = (Sandbox::new(), Place::with(&Bucket::variables()));
+    let data = sandbox.volume("data", &[]);
+    fill(&data);
+    let app = sandbox.run("app", &["-v", &format!("{data}:/data")]);
+    let started = inspect(&app, "{{.State.StartedAt}}");
+    for stores in [&[DOWN][..], &["s3://not-there?endpoint=http://127.0.0.1:9", DOWN]] {
+        let outputs: Vec<_> = stores.iter().flat_map(|store| ["--output", store]).collect();
+        let said = place.refused(&[&["create", &data][..], &outputs].concat());
+        assert!(said.contains("s3://") || said.contains("none of the stores"), "{said}");
+    }
+    assert_eq!(inspect(&app, "{{.State.StartedAt}}"), started);
+
+    let bucket_address = bucket.address();
+    let outputs = ["-o", DOWN, "-o", &bucket_address, "-o", "here"];
+    let (report, said) = half(&place, &[&["create", &data][..], &outputs].concat());
+    assert_eq!(report["snapshots"][0]["files"].as_array().unwrap().len(), 2, "{report}");
+    assert_eq!(report["failures"].as_array().unwrap().len(), 1, "{report}");
+    assert!(said.contains("cannot list s3://backups/x"), "{said}");
+    let here = fs::read_dir(place.path().join("here").join(&data)).unwrap().count();
+    assert_eq!((bucket.names().len(), here), (2, 2));
+    assert_eq!((state(&app).as_str(), helpers(&sandbox).as_str()), ("running no", ""));
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make host-e2e"]
+fn what_nobody_uses_goes_into_stores_as_it_is_read() {
+    let Some(bucket) = Bucket::start() else { return };
+    let (sandbox, place) = (Sandbox::new(), Place::with(&Bucket::variables()));
+    let data = sandbox.volume("data", &[]);
+    fill(&data);
+    for compression in ["zstd", "gzip", "none"] {
+        let report = place.report(&["create", &data, "-o", &bucket.address(), "--compression", compression]);
+        let file = &report["snapshots"][0]["file"];
+        let name = format!("{data}/{}", file["name"].as_str().unwrap());
+        let stored = bucket.get(&name);
+        assert_eq!(Some(stored.len() as u64), file["bytes"].as_u64());
+        let path = place.path().join("stored");
+        fs::write(&path, stored).unwrap();
+        let sum = Command::new("sha256sum").arg(&path).output().unwrap();
+        assert!(String::from_utf8_lossy(&sum.stdout).starts_with(file["sha256"].as_str().unwrap()));
+    }
+    assert_eq!(bucket.names().len(), 6);
+    write(&data, "later");
+    let before = tree(&data);
+    assert!(before.contains("later"));
+}
