@@ -14,6 +14,7 @@ use snapshotter::time::Time;
 use snapshotter_engine::Error;
 use snapshotter_engine::api::Engine;
 use snapshotter_engine::api::container::Container;
+use snapshotter_engine::api::events::{Happening, Watch};
 use snapshotter_engine::connect::endpoint::Endpoint;
 use snapshotter_engine::discover::{Inventory, Storage, discover};
 use snapshotter_engine::helper::{Helpers, Prepared};
@@ -82,6 +83,8 @@ pub(crate) async fn create(
 ) -> anyhow::Result<Vec<Created>> {
     // Whether it can be compressed and encrypted as one wants is found out before anything is done.
     Encoder::new(std::io::sink(), request.compression, &request.seal)?;
+    // From before it is looked who could write.
+    let mut first = Some(engine.watch().await);
     let mut there = discover(engine, false).await?;
     let selection = select(&request.wanted, &there.storages, &there.containers)?;
     selection.notes.iter().for_each(|note| tell(&Notice::Note(note)));
@@ -93,10 +96,13 @@ pub(crate) async fn create(
     let maps_users = engine.maps_users().await?;
     let is_here = matches!(engine.address(), Endpoint::Unix(_)) && !maps_users;
     let mut created = Vec::new();
-    for (index, set) in selection.sets.iter().enumerate() {
+    for set in &selection.sets {
         stop.check("what was said to be complete is so")?;
         let mut set = set.clone();
-        if index > 0 {
+        let watch = if let Some(watch) = first.take() {
+            watch
+        } else {
+            let watch = engine.watch().await;
             there = discover(engine, false).await?;
             set.volumes = select(&Wanted::Volumes(names(&set)), &there.storages, &there.containers)?
                 .sets
@@ -104,8 +110,9 @@ pub(crate) async fn create(
                 .flat_map(|set| set.volumes)
                 .collect();
             job = Create { engine, state, request, stop, tell, there: &there };
-        }
-        created.push(job.one(&set, &helpers, is_here).await?);
+            watch
+        };
+        created.push(job.one(&set, &helpers, is_here, watch).await?);
     }
     Ok(created)
 }
@@ -123,6 +130,9 @@ struct Create<'a> {
     tell: Tell<'a>,
     there: &'a Inventory,
 }
+
+/// What hears what is started; that it cannot is said with the grade.
+type Watching<'a> = snapshotter_engine::Result<Watch<'a>>;
 
 /// What was read, and what is known of that time.
 struct Shot {
@@ -184,7 +194,13 @@ impl Create<'_> {
     }
 
     /// Takes the snapshot of `set`.
-    async fn one(&self, set: &Set, helpers: &Helpers<'_>, is_here: bool) -> anyhow::Result<Created> {
+    async fn one(
+        &self,
+        set: &Set,
+        helpers: &Helpers<'_>,
+        is_here: bool,
+        watch: Watching<'_>,
+    ) -> anyhow::Result<Created> {
         let Request { compression, seal, .. } = self.request;
         let mut begun = self.begin(set).await?;
         let shipping = Shipping {
@@ -203,7 +219,7 @@ impl Create<'_> {
         let plan = self.plan(set)?;
         let containers =
             passport::containers(self.engine, set, &self.there.containers, &plan.manners()).await?;
-        let mut shot = self.read(set, plan, &shipping, helpers, is_here).await?;
+        let mut shot = self.read(set, plan, &shipping, helpers, is_here, watch).await?;
         // What was read is kept, also where a container does not start again: that is reported in the end.
         let archive = std::mem::replace(&mut shot.archive, Taken::Plain(PathBuf::new()));
         let arrived = match archive {
@@ -297,6 +313,7 @@ impl Create<'_> {
         shipping: &Shipping<'_>,
         helpers: &Helpers<'_>,
         is_here: bool,
+        watch: Watching<'_>,
     ) -> anyhow::Result<Shot> {
         let Create { engine, request, stop, tell, .. } = *self;
         let (note, exclude) = (request.note.as_deref(), &request.exclude[..]);
@@ -307,14 +324,10 @@ impl Create<'_> {
             .filter(|_| is_here && request.seal.encryption() == Encryption::None);
         let (prepared, route) = reading.prepare(direct).await?;
         let rested = plan.manners();
-        let since = engine.now().await;
-        let since = match stop.check("nothing was stopped").and(since.map_err(Into::into)) {
-            Ok(since) => since,
-            Err(error) => {
-                reading.discard(prepared).await;
-                return Err(error);
-            }
-        };
+        if let Err(error) = stop.check("nothing was stopped") {
+            reading.discard(prepared).await;
+            return Err(error);
+        }
         let begin = Instant::now();
         let observer = |event: &hold::Event<'_>| tell(&Notice::Hold(event));
         let held = match hold(engine, self.state, plan, &observer).await {
@@ -333,7 +346,7 @@ impl Create<'_> {
         };
         let mut meanwhile = Meanwhile { rested, ..Meanwhile::default() };
         if result.is_ok() {
-            self.look(&mut meanwhile, since, begin.elapsed()).await;
+            self.look(&mut meanwhile, watch).await;
         }
         let rests = !held.names().is_empty();
         let ((read, puts), stays) = tell::released(tell, held, result).await?;
@@ -388,31 +401,40 @@ impl Create<'_> {
     }
 
     /// Looks what was started while volumes were read, at the end of that time.
-    async fn look(&self, meanwhile: &mut Meanwhile, since: Time, elapsed: Duration) {
+    async fn look(&self, meanwhile: &mut Meanwhile, watch: Watching<'_>) {
         let before = |now: &Container| self.there.containers.iter().find(|container| container.id == now.id);
+        let happened = match watch {
+            Ok(watch) => watch.until_now().await,
+            Err(error) => Err(error),
+        };
+        match happened {
+            Ok(happened) => meanwhile.happened = happened,
+            Err(error) => self.doubt(meanwhile, &error),
+        }
         match self.engine.containers().await {
             Ok(after) => {
-                let started = after
-                    .iter()
-                    .filter(|now| {
-                        before(now).is_none_or(|before| before.state.started_at != now.state.started_at)
-                    })
-                    .map(|container| container.id.clone());
-                meanwhile.started = started.collect();
+                let anew = |now: &&Container| {
+                    before(now).is_none_or(|before| before.state.started_at != now.state.started_at)
+                };
+                let anew = after.iter().filter(anew).map(|container| Happening::Started {
+                    id: container.id.clone(),
+                    name: container.name().to_owned(),
+                });
+                meanwhile.happened.extend(anew);
                 meanwhile.after = after;
             }
-            Err(error) => self.doubt(&error),
+            Err(error) => self.doubt(meanwhile, &error),
         }
-        match self.engine.started(since, elapsed).await {
-            Ok(started) => meanwhile.started.extend(started.into_iter().map(|started| started.id)),
-            Err(error) => self.doubt(&error),
-        }
+        // Docker says which volumes those had that are gone again.
+        meanwhile.tells_mounts = !self.engine.about().is_podman();
     }
 
-    fn doubt(&self, error: &Error) {
+    fn doubt(&self, meanwhile: &mut Meanwhile, error: &Error) {
+        meanwhile.in_doubt = true;
         let error = crate::words::chain(error);
         (self.tell)(&Notice::Warning(&format!(
-            "cannot tell whether a container was started meanwhile, so the grade may be too good: {error}"
+            "cannot tell whether a container was started meanwhile, so no grade is better than live-unchanged: \
+             {error}"
         )));
     }
 

@@ -1,10 +1,11 @@
 //! How consistent each volume was while it was read: by what could write then, and by what was seen to
 //! change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use snapshotter::report::Warning;
 use snapshotter_engine::api::container::{Container, Status};
+use snapshotter_engine::api::events::Happening;
 use snapshotter_engine::discover::Storage;
 use snapshotter_engine::lease::Manner;
 
@@ -13,15 +14,22 @@ use crate::job::description::Grade;
 /// What a warning of a file that changed has in it: "it grew while it was read".
 const CHANGED: &str = " was read";
 
+/// How the names of helpers begin.
+const HELPER: &str = "snapshotter-helper-";
+
 /// What is known of the time in which volumes were read.
 #[derive(Debug, Default)]
 pub(crate) struct Meanwhile {
     /// The containers that rested, by id.
     pub(crate) rested: BTreeMap<String, Manner>,
-    /// The ids of containers that somebody started meanwhile.
-    pub(crate) started: Vec<String>,
+    /// What was started, and what was mounted where the engine says so.
+    pub(crate) happened: Vec<Happening>,
     /// All containers, at its end.
     pub(crate) after: Vec<Container>,
+    /// Whether the engine says which volumes a container mounts.
+    pub(crate) tells_mounts: bool,
+    /// Whether something may have happened that is not known.
+    pub(crate) in_doubt: bool,
 }
 
 /// The grade of `volume`, which lay at `path` when it was read, and why it is no better one.
@@ -48,8 +56,11 @@ pub(crate) fn of(
             Some(Manner::Stop) | None => {}
         }
     }
-    for name in started(volume, meanwhile) {
-        worse(Grade::LiveUnchanged, format!("{name} was started meanwhile"));
+    for reason in meanwhile.reasons(&volume.name) {
+        worse(Grade::LiveUnchanged, reason);
+    }
+    if meanwhile.in_doubt {
+        worse(Grade::LiveUnchanged, "the engine did not say what was started meanwhile".to_owned());
     }
     let changed =
         warnings.iter().filter(|warning| is_below(&warning.path, path) && is_change(warning)).count();
@@ -61,15 +72,46 @@ pub(crate) fn of(
     (grade, reasons)
 }
 
-/// The names of the containers that can write to `volume` and were started while it was read.
-fn started<'a>(volume: &'a Storage, meanwhile: &'a Meanwhile) -> impl Iterator<Item = &'a str> {
-    let mounts = |container: &&Container| {
-        let mounts = &container.mounts;
-        mounts.iter().any(|mount| mount.kind == "volume" && mount.name == volume.name && mount.writable)
-    };
-    let started = |id: &String| meanwhile.started.contains(id);
-    let now = meanwhile.after.iter().filter(move |container| started(&container.id));
-    now.filter(mounts).map(Container::name)
+impl Meanwhile {
+    /// Why somebody else may have written to `volume`.
+    fn reasons(&self, volume: &str) -> BTreeSet<String> {
+        let known = |id: &str| self.after.iter().find(|container| container.id == id);
+        let mounts = |container: &Container| {
+            let mounts = &container.mounts;
+            mounts.iter().any(|mount| mount.kind == "volume" && mount.name == volume && mount.writable)
+        };
+        let reason = |happening: &Happening| match happening {
+            Happening::Started { id, name } => match known(id) {
+                Some(container) => mounts(container).then(|| format!("{name} was started meanwhile")),
+                // Helpers, our own among them, are started and gone as well.
+                None if self.tells_mounts || name.starts_with(HELPER) => None,
+                None => Some(format!("{name} was started meanwhile, and is gone")),
+            },
+            Happening::Mounted { volume: mounted, id } if mounted == volume => {
+                let (name, started) =
+                    (self.name_of(id), known(id).is_some_and(mounts) && self.was_started(id));
+                (!started).then(|| format!("{name} had it mounted meanwhile"))
+            }
+            Happening::Mounted { .. } => None,
+        };
+        self.happened.iter().filter_map(reason).collect()
+    }
+
+    /// The name of the container with this id, or that where it is gone and was not heard of.
+    fn name_of<'a>(&'a self, wanted: &'a str) -> &'a str {
+        let started = self.happened.iter().find_map(|happening| match happening {
+            Happening::Started { id, name } if id == wanted => Some(name.as_str()),
+            _ => None,
+        });
+        let known = || self.after.iter().find(|container| container.id == wanted).map(Container::name);
+        started.or_else(known).unwrap_or(wanted)
+    }
+
+    fn was_started(&self, wanted: &str) -> bool {
+        let started =
+            |happening: &Happening| matches!(happening, Happening::Started { id, .. } if id == wanted);
+        self.happened.iter().any(started)
+    }
 }
 
 fn is_change(warning: &Warning) -> bool {
@@ -125,8 +167,34 @@ mod tests {
         assert_eq!(grade(Status::Running, true, &none, &[]), Grade::LiveUnchanged);
         assert_eq!(grade(Status::Running, false, &none, &[]), Grade::Stopped);
         assert_eq!(grade(Status::Exited, true, &none, &[]), Grade::Stopped);
-        let started = Meanwhile { started: vec!["1".to_owned()], after: vec![container("running")], ..none };
-        assert_eq!(grade(Status::Exited, true, &started, &[]), Grade::LiveUnchanged);
+        let in_doubt = Meanwhile { in_doubt: true, ..none };
+        assert_eq!(grade(Status::Exited, true, &in_doubt, &[]), Grade::LiveUnchanged);
+    }
+
+    #[test]
+    fn who_was_started_meanwhile_is_named_where_it_could_write_to_this_volume() {
+        let started = |name: &str| Happening::Started { id: "1".to_owned(), name: name.to_owned() };
+        let mounted = |volume: &str| Happening::Mounted { volume: volume.to_owned(), id: "1".to_owned() };
+        let reasons = |happened: Vec<Happening>, after: Vec<Container>, tells_mounts| {
+            let meanwhile = Meanwhile { happened, after, tells_mounts, ..Meanwhile::default() };
+            meanwhile.reasons("data").into_iter().collect::<Vec<_>>().join(", ")
+        };
+        let there = || vec![container("running")];
+        assert_eq!(
+            reasons(vec![started("app"), mounted("data")], there(), true),
+            "app was started meanwhile"
+        );
+        assert_eq!(reasons(vec![mounted("data")], there(), true), "app had it mounted meanwhile");
+        assert_eq!(reasons(vec![mounted("other")], there(), true), "");
+        // It was removed when it had ended.
+        let gone = vec![started("app"), mounted("data"), mounted("data")];
+        assert_eq!(reasons(gone, Vec::new(), true), "app had it mounted meanwhile");
+        assert_eq!(reasons(vec![started("app"), mounted("other")], Vec::new(), true), "");
+        assert_eq!(
+            reasons(vec![started("app")], Vec::new(), false),
+            "app was started meanwhile, and is gone"
+        );
+        assert_eq!(reasons(vec![started("snapshotter-helper-1")], Vec::new(), false), "");
     }
 
     #[test]

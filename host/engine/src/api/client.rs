@@ -29,6 +29,8 @@ const LOOKUP: Duration = Duration::from_mins(2);
 const KEPT: usize = 8;
 /// More than any engine says at once.
 const ANSWER: usize = 256 << 20;
+/// More than any engine says on one line.
+const LINE: usize = 1 << 20;
 
 /// A request, and what it is for.
 #[derive(Debug)]
@@ -124,6 +126,37 @@ impl Answer {
 
 type Sender = SendRequest<Full<Bytes>>;
 
+/// An answer that has no end.
+#[derive(Debug)]
+pub(crate) struct Following {
+    /// It ends with its sender.
+    _connection: (Sender, Said),
+    body: Incoming,
+    /// What has come of the next line.
+    rest: Vec<u8>,
+}
+
+impl Following {
+    /// The next line, when it has come; `None` when the engine has ended the answer.
+    ///
+    /// # Errors
+    /// When the connection breaks, or what comes is no line.
+    pub(crate) async fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') {
+                let rest = self.rest.split_off(end + 1);
+                return Ok(Some(std::mem::replace(&mut self.rest, rest)));
+            }
+            if self.rest.len() > LINE {
+                return Err(io::Error::other("a line is too long"));
+            }
+            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            let frame = frame.map_err(io::Error::other)?;
+            self.rest.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
+        }
+    }
+}
+
 /// Speaks to one engine.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -188,12 +221,24 @@ impl Client {
                 status if status.as_u16() < 400 => Err(call.broken(io::Error::other(
                     "the engine, or a proxy in front of it, does not hand the connection over",
                 ))),
-                status => {
-                    let body = Limited::new(response.into_body(), ANSWER).collect().await;
-                    let message = refusal(&body.map(Collected::to_bytes).unwrap_or_default());
-                    Err(Error::Refused { action: call.action.clone(), status: status.as_u16(), message })
-                }
+                _ => Err(refused(call, response).await),
             }
+        })
+        .await
+    }
+
+    /// Makes a call whose answer has no end; only its beginning must come in time.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub(crate) async fn follow(&self, call: &Call) -> Result<Following> {
+        in_time(call, async {
+            let (sender, said, response) = self.send(call).await?;
+            if response.status().as_u16() >= 400 {
+                return Err(refused(call, response).await);
+            }
+            let body = response.into_body();
+            Ok(Following { _connection: (sender, said), body, rest: Vec::new() })
         })
         .await
     }
@@ -305,6 +350,14 @@ async fn reason(error: hyper::Error, said: &Said) -> io::Error {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     io::Error::other(error)
+}
+
+/// Why the engine refused.
+async fn refused(call: &Call, response: Response<Incoming>) -> Error {
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), ANSWER).collect().await;
+    let message = refusal(&body.map(Collected::to_bytes).unwrap_or_default());
+    Error::Refused { action: call.action.clone(), status, message }
 }
 
 /// The engine's message: `{"message": "…"}`, or text where it is a proxy that speaks.
