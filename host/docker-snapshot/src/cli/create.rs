@@ -104,7 +104,7 @@ struct Snapshot<'a> {
     /// The worst of its volumes.
     grade: Option<Grade>,
     #[serde(flatten)]
-    passport: &'a Passport,
+    passport: Passport,
 }
 
 impl Create {
@@ -186,7 +186,7 @@ fn print_json(created: &[Created]) -> anyhow::Result<()> {
         entries: created.description.file_count,
         note: created.description.notes.as_deref(),
         grade: worst(&created.passport),
-        passport: &created.passport,
+        passport: created.passport.to_print(),
     });
     output::print_json(&Report { snapshots: snapshots.collect(), failures: failures(created).collect() })
 }

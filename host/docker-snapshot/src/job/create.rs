@@ -228,7 +228,8 @@ impl Create<'_> {
         };
         let mut passport = self.passport(set, &shot, &begun.stem, &arrived);
         passport.containers = containers;
-        passport.compose = passport::compose(set, &self.there.containers);
+        let with_text = self.encoding().encryption == Encryption::None;
+        passport.compose = passport::compose(set, &self.there.containers, with_text);
         passport.engine = self.engine.about().version.clone();
         let description = self.description(set, begun.created, &shot, passport.clone());
         let mut json = serde_json::to_vec_pretty(&description).context("cannot write JSON")?;

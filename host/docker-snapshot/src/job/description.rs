@@ -204,8 +204,7 @@ pub(crate) struct MountPassport {
     pub(crate) writable: bool,
 }
 
-/// Where a compose project was made from. What is in the files may be secret, so that their hashes stand
-/// here.
+/// Where a compose project was made from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ComposePassport {
     pub(crate) project: String,
@@ -219,6 +218,19 @@ pub(crate) struct ComposeFile {
     pub(crate) path: String,
     /// Of what is in it; none where it cannot be read from here.
     pub(crate) sha256: Option<String>,
+    /// What is in it. It may be secret: it is in no JSON beside an encrypted archive, and is never printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
+}
+
+impl Passport {
+    /// Without what may be secret.
+    pub(crate) fn to_print(&self) -> Self {
+        let mut passport = self.clone();
+        let files = passport.compose.iter_mut().flat_map(|compose| &mut compose.files);
+        files.for_each(|file| file.text = None);
+        passport
+    }
 }
 
 impl VolumeSpec {

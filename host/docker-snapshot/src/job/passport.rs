@@ -15,6 +15,10 @@ use snapshotter_engine::lease::Manner;
 use crate::job::description::{ComposeFile, ComposePassport, ContainerPassport, MountPassport, SetKind};
 use crate::job::selection::Set;
 
+/// The longest compose file that is kept, and how many are.
+const LENGTH: u64 = 256 << 10;
+const FILES: usize = 16;
+
 /// The containers that use the volumes of `set`.
 ///
 /// # Errors
@@ -69,8 +73,9 @@ fn word(manner: Manner) -> &'static str {
     }
 }
 
-/// Where the project `set` was made from, as its containers say.
-pub(crate) fn compose(set: &Set, all: &[Container]) -> Option<ComposePassport> {
+/// Where the project `set` was made from, as its containers say; with what is in its files only if
+/// `with_text`.
+pub(crate) fn compose(set: &Set, all: &[Container], with_text: bool) -> Option<ComposePassport> {
     if set.kind != SetKind::Project {
         return None;
     }
@@ -79,11 +84,53 @@ pub(crate) fn compose(set: &Set, all: &[Container]) -> Option<ComposePassport> {
         labels.filter(|labels| Membership::of(labels).is_some_and(|member| member.project == set.name));
     let labels = of_project.next()?;
     let directory = compose::directory(labels)?;
-    let files = compose::files(labels).into_iter().map(|path| ComposeFile {
-        path: path.to_owned(),
-        // Version 1 writes them as they were given.
-        sha256: fs::read(Path::new(directory).join(path)).ok().map(|text| hex::encode(Sha256::digest(text))),
-    });
+    let files = compose::files(labels);
+    // Version 1 writes them as they were given.
+    let files = files.into_iter().take(FILES).map(|path| file(Path::new(directory), path, with_text));
     let (project, directory) = (set.name.clone(), directory.to_owned());
     Some(ComposePassport { project, directory, files: files.collect() })
+}
+
+/// What is known of the compose file at `path`. Labels come with images as well, so any file of this machine
+/// may be named: what is none by its name or its kind is not read.
+fn file(directory: &Path, path: &str, with_text: bool) -> ComposeFile {
+    let at = directory.join(path);
+    let is_yaml = at.extension().is_some_and(|extension| extension == "yml" || extension == "yaml");
+    let is_file = || fs::metadata(&at).is_ok_and(|about| about.is_file() && about.len() <= LENGTH);
+    let text = if is_yaml && is_file() { fs::read(&at).ok() } else { None };
+    ComposeFile {
+        path: path.to_owned(),
+        sha256: text.as_ref().map(|text| hex::encode(Sha256::digest(text))),
+        text: text.filter(|_| with_text).and_then(|text| String::from_utf8(text).ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn compose_files_are_kept_and_nothing_else_of_this_machine() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("compose.yaml"), "services: {}\n").unwrap();
+        fs::write(at("id_rsa"), "secret").unwrap();
+        fs::write(at("latin.yml"), b"\xe9").unwrap();
+        fs::write(at("long.yml"), vec![b'#'; usize::try_from(LENGTH).unwrap() + 1]).unwrap();
+        symlink("/dev/zero", at("endless.yml")).unwrap();
+        let known = |name: &str, with_text| {
+            let ComposeFile { sha256, text, .. } = file(directory.path(), name, with_text);
+            (sha256.is_some(), text)
+        };
+        assert_eq!(known("compose.yaml", true), (true, Some("services: {}\n".to_owned())));
+        assert_eq!(known("compose.yaml", false), (true, None));
+        assert_eq!(known("latin.yml", true), (true, None));
+        for name in ["id_rsa", "long.yml", "endless.yml", "gone.yml", "../../etc/passwd"] {
+            assert_eq!(known(name, true), (false, None), "{name}");
+        }
+        let at = at("compose.yaml");
+        assert!(known(at.to_str().unwrap(), true).0);
+    }
 }
