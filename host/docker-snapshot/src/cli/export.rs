@@ -48,7 +48,7 @@ impl Export {
     pub(crate) fn run(self, json: bool) -> anyhow::Result<()> {
         let chosen = found::choose(&self.snapshot, Path::new(DIRECTORY))?;
         if chosen.looked_for {
-            output::say(&format!("{} is taken", chosen.archive.path.display()));
+            output::say(&format!("the snapshot is {}", chosen.archive.path.display()));
         }
         let archive = chosen.archive;
         let shown = archive.path.display();

@@ -97,7 +97,7 @@ impl Restore {
     pub(crate) fn run(self, connection: &Connection, json: bool) -> anyhow::Result<()> {
         let chosen = found::choose(&self.snapshot, Path::new(DIRECTORY))?;
         if chosen.looked_for {
-            output::say(&format!("{} is taken", chosen.archive.path.display()));
+            output::say(&format!("the snapshot is {}", chosen.archive.path.display()));
         }
         let only = self.only.clone().or(chosen.volume);
         let file = chosen.archive.path.display().to_string();

@@ -32,7 +32,15 @@ pub(crate) struct Partial {
     directory: PathBuf,
     stem: Stem,
     /// Kept for as long as this process may write there.
-    lock: Option<File>,
+    _lock: Option<File>,
+}
+
+/// A file under a second name, in a hidden directory beside it that nothing else has the name of. Both go with
+/// this value.
+#[derive(Debug)]
+pub(crate) struct Linked {
+    directory: PathBuf,
+    _lock: Option<File>,
 }
 
 /// The directory `path` that archives are to be put into, as an absolute path.
@@ -65,7 +73,6 @@ impl Place {
 
     fn try_begin(&self, stem: &Stem) -> io::Result<Option<Partial>> {
         fs::create_dir_all(&self.directory)?;
-        // Nobody takes a directory that is about to be locked for one that was left.
         let guard = File::open(&self.directory)?;
         if guard.lock().is_ok() {
             remove_what_is_left(&self.directory)?;
@@ -78,16 +85,20 @@ impl Place {
                 return Ok(None);
             }
         }
-        // An engine that sees a directory of this name sees this very one.
         let directory = self.directory.join(format!(".{}.{}{PARTIAL}", stem.as_str(), nonce()));
-        DirBuilder::new().mode(0o700).create(&directory)?;
-        let mut partial =
-            Partial { place: self.directory.clone(), directory, stem: stem.clone(), lock: None };
-        let lock = new_file(&partial.path(LOCK))?;
-        // Where files cannot be locked, nobody takes this one for left either.
-        partial.lock = lock.try_lock().is_ok().then_some(lock);
-        Ok(Some(partial))
+        let lock = make(&directory)?;
+        Ok(Some(Partial { place: self.directory.clone(), directory, stem: stem.clone(), _lock: lock }))
     }
+}
+
+/// Makes a directory that is taken for left when nobody has the lock that is returned. The directory that it is
+/// in is locked by the caller: nobody must find it in between. An engine that sees a directory of this name sees
+/// this very one.
+fn make(directory: &Path) -> io::Result<Option<File>> {
+    DirBuilder::new().mode(0o700).create(directory)?;
+    let lock = new_file(&directory.join(LOCK))?;
+    // Where files cannot be locked, nobody takes this one for left either.
+    Ok(lock.try_lock().is_ok().then_some(lock))
 }
 
 /// Removes directories whose makers are dead.
@@ -168,6 +179,35 @@ impl Partial {
     }
 }
 
+impl Linked {
+    /// Gives the file at `path` the second name `name`.
+    ///
+    /// # Errors
+    /// When nothing can be made beside it, or it can have no other name.
+    pub(crate) fn new(path: &Path, name: &str) -> io::Result<Self> {
+        let path = fs::canonicalize(path)?;
+        let beside = path.parent().unwrap_or(Path::new("/"));
+        let guard = File::open(beside)?;
+        let _ = guard.lock();
+        let directory = beside.join(format!(".restore.{}{PARTIAL}", nonce()));
+        let linked = Linked { _lock: make(&directory)?, directory };
+        fs::hard_link(&path, linked.directory.join(name))?;
+        Ok(linked)
+    }
+
+    /// The directory.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+impl Drop for Linked {
+    fn drop(&mut self) {
+        // What stays is removed by the next `create` there.
+        let _ = remove(&self.directory);
+    }
+}
+
 impl Drop for Partial {
     fn drop(&mut self) {
         // What stays is removed by the next run, when the lock is free.
@@ -222,6 +262,22 @@ mod tests {
         let stem = stem.as_str();
         let all = [format!("{stem}.json"), format!("{stem}.tar")];
         assert_eq!(names(&output.path().join("shop")), all);
+    }
+
+    #[test]
+    fn a_second_name_goes_and_the_file_stays() {
+        let output = tempfile::tempdir().unwrap();
+        let file = output.path().join("a.tar");
+        fs::write(&file, "whole").unwrap();
+        let linked = Linked::new(&file, "archive.tar").unwrap();
+        assert_eq!(fs::read(linked.directory().join("archive.tar")).unwrap(), b"whole");
+        // The next run leaves it alone while it is used.
+        drop(Place::new(output.path(), "").begin(&Stem::new(Time::default(), "0123abcd")).unwrap());
+        assert!(linked.directory().join("archive.tar").exists());
+        drop(linked);
+        assert_eq!(names(output.path()), ["a.tar"]);
+        assert!(Linked::new(&output.path().join("gone"), "archive.tar").is_err());
+        assert_eq!(names(output.path()), ["a.tar"]);
     }
 
     #[test]

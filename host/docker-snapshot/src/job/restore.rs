@@ -10,8 +10,9 @@ use snapshotter_engine::Error;
 use snapshotter_engine::api::Engine;
 use snapshotter_engine::api::container::Status;
 use snapshotter_engine::api::volume::Volume;
+use snapshotter_engine::connect::endpoint::Endpoint;
 use snapshotter_engine::discover::{Inventory, Storage, discover};
-use snapshotter_engine::helper::{Collected, Helpers, Mount, RESTORE, Spec, Streams};
+use snapshotter_engine::helper::{Collected, Helpers, Mount, Prepared, RESTORE, Spec, Streams};
 use snapshotter_engine::hold::{Event, Plan, Way, hold};
 use snapshotter_engine::lease::State;
 
@@ -20,10 +21,16 @@ use crate::job::file;
 use crate::job::found::Found;
 use crate::job::interrupt::Interrupt;
 use crate::job::names::near;
+use crate::job::place::Linked;
 use crate::job::reading::path_in_archive;
 use crate::job::spec;
 use crate::job::stopping;
 use crate::job::tell::{self, Notice, Tell};
+use crate::words;
+
+/// Where a helper has the archive that it reads itself, and under which name.
+const SOURCE: &str = "/source";
+const ARCHIVE: &str = "archive.tar";
 
 /// What is to be done.
 #[derive(Debug)]
@@ -204,16 +211,37 @@ impl Restore<'_> {
         Ok(Plan::new(&there.containers, &there.in_memory(), &stopping::users(volumes), &way)?)
     }
 
-    /// Does it.
+    /// Does it. Volumes that were made for it go again when nothing was put into them.
     ///
     /// # Errors
     /// When it fails, which leaves each volume as it was, or something does not run again.
     pub(crate) async fn run(&self, intent: &Intent, helpers: &Helpers<'_>) -> anyhow::Result<RestoreReport> {
+        let mut made = Vec::new();
+        match self.attempt(intent, helpers, &mut made).await {
+            Ok((report, None)) => Ok(report),
+            Ok((_, Some(stays))) => {
+                (self.tell)(&Notice::Note("the volumes are restored"));
+                Err(stays.into())
+            }
+            Err(error) => {
+                self.unmake(&made, helpers).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Does it, and lists the volumes that it has made; the second value says what does not run again.
+    async fn attempt(
+        &self,
+        intent: &Intent,
+        helpers: &Helpers<'_>,
+        made: &mut Vec<String>,
+    ) -> anyhow::Result<(RestoreReport, Option<Error>)> {
         let Restore { engine, state, stop, tell, .. } = *self;
         for volume in &intent.made {
-            self.make(volume).await?;
+            self.make(volume, made).await?;
         }
-        let prepared = helpers.prepare(self.spec(intent), &|_| {}).await?;
+        let (prepared, linked) = self.helper(intent, helpers).await?;
         let observer = |event: &Event<'_>| tell(&Notice::Hold(event));
         let held = match stop.check("nothing was changed") {
             Ok(()) => hold(engine, state, intent.plan.clone(), &observer).await.map_err(Into::into),
@@ -227,12 +255,14 @@ impl Restore<'_> {
             }
         };
         tell(&Notice::Step("restoring"));
-        let result = match contents::open(&self.request.archive) {
+        let input = if linked.is_some() { Ok(None) } else { contents::open(&self.request.archive).map(Some) };
+        let result = match input {
             Ok(input) => {
-                let streams = Streams { input: Some(input), output: Collected::default() };
+                let streams = Streams { input, output: Collected::default() };
                 let run =
                     Box::pin(prepared.run(streams, &|told| tell::helper(self.tell, told), stop.wait())).await;
-                run.and_then(|finished| finished.output.report()).map_err(|error| self.explained(error))
+                run.and_then(|finished| finished.output.report())
+                    .map_err(|error| self.explained(error, linked.as_ref()))
             }
             Err(error) => {
                 prepared.discard(&|told| tell::helper(self.tell, told)).await;
@@ -240,18 +270,75 @@ impl Restore<'_> {
             }
         };
         tell(&Notice::Done);
-        match tell::released(tell, held, result).await? {
-            (report, None) => Ok(report),
-            (_, Some(stays)) => {
-                tell(&Notice::Note("the volumes are restored"));
-                Err(stays.into())
+        tell::released(tell, held, result).await
+    }
+
+    /// The helper, and the archive's second name where it reads that itself: a plain tar on the engine's own
+    /// machine, from which it clones what can be cloned. An engine that does not see that name refuses.
+    async fn helper<'h>(
+        &self,
+        intent: &Intent,
+        helpers: &'h Helpers<'h>,
+    ) -> anyhow::Result<(Prepared<'h>, Option<Linked>)> {
+        if let Some(linked) = self.linked().await?
+            && let Some(directory) = linked.directory().to_str()
+        {
+            let mut spec = self.spec(intent, &format!("{SOURCE}/{ARCHIVE}"));
+            spec.mounts.push(Mount { writable: false, ..Mount::directory(directory, SOURCE) });
+            match helpers.prepare(spec, &|_| {}).await {
+                Ok(prepared) => return Ok((prepared, Some(linked))),
+                Err(Error::Refused { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut spec = self.spec(intent, "-");
+        spec.reads_input = true;
+        Ok((helpers.prepare(spec, &|_| {}).await?, None))
+    }
+
+    /// A second name of the archive, where a helper could read it by that.
+    async fn linked(&self) -> anyhow::Result<Option<Linked>> {
+        let Restore { engine, request, .. } = *self;
+        let is_plain = request.archive.encoding.suffix() == ".tar";
+        // Podman makes a directory that it does not see.
+        let is_here = matches!(engine.address(), Endpoint::Unix(_)) && !engine.about().is_podman();
+        if !is_plain || !is_here || engine.maps_users().await? {
+            return Ok(None);
+        }
+        Ok(Linked::new(&request.archive.path, ARCHIVE).ok())
+    }
+
+    /// Removes the volumes `made` again, unless something is in them.
+    async fn unmake(&self, made: &[String], helpers: &Helpers<'_>) {
+        for name in made {
+            let removed = match self.holds_something(name, helpers).await {
+                Ok(false) => self.engine.remove_volume(name).await.map_err(|error| words::chain(&error)),
+                Ok(true) => Err("something is in it".to_owned()),
+                Err(error) => Err(words::chain(&error)),
+            };
+            match removed {
+                Ok(()) => (self.tell)(&Notice::Note(&format!("removed the volume {name} again"))),
+                Err(reason) => (self.tell)(&Notice::Warning(&format!(
+                    "cannot remove the volume {name}, which was made for this: {reason}: see what is in it, \
+                     and `docker volume rm {name}`"
+                ))),
             }
         }
     }
 
+    async fn holds_something(&self, volume: &str, helpers: &Helpers<'_>) -> Result<bool, Error> {
+        let path = path_in_archive(volume);
+        let mut spec = Spec::new(["list"], &[]);
+        spec.mounts.push(Mount::read(volume, &path));
+        let looking = helpers.prepare(spec, &|_| {}).await?;
+        let is_empty = looking.is_empty(&path).await;
+        looking.discard(&|told| tell::helper(self.tell, told)).await;
+        Ok(!is_empty?)
+    }
+
     /// What the user should know of `error`: that a signal came, where one did; and which file could not be
     /// read.
-    fn explained(&self, error: Error) -> anyhow::Error {
+    fn explained(&self, error: Error, linked: Option<&Linked>) -> anyhow::Error {
         if let Err(stopped) = self.stop.check("the volumes are as they were") {
             return stopped;
         }
@@ -259,9 +346,10 @@ impl Restore<'_> {
         match error {
             Error::Input { .. } => anyhow::Error::from(error)
                 .context(format!("cannot restore {shown}: the volumes are as they were")),
-            // The core reads the file as its input, and speaks of its own flags.
+            // The core knows the file by another name, and speaks of its own flags.
             Error::Helper { error, .. } => {
-                let message = error.message.replace("standard input", &shown);
+                let name = linked.map(|linked| linked.directory().join(ARCHIVE).display().to_string());
+                let message = error.message.replace(name.as_deref().unwrap_or("standard input"), &shown);
                 let advice =
                     error.advice.filter(|advice| !advice.contains("--") && !advice.contains("snapshotter"));
                 anyhow::Error::msg(advice.map_or(message.clone(), |advice| format!("{message}: {advice}")))
@@ -272,37 +360,40 @@ impl Restore<'_> {
 
     /// Makes a volume, and looks whether it became what it was to be: an engine that has one of that name
     /// says nothing.
-    async fn make(&self, volume: &Volume) -> anyhow::Result<()> {
-        let made = self.engine.create_volume(volume).await?;
+    async fn make(&self, volume: &Volume, all: &mut Vec<String>) -> anyhow::Result<()> {
         let name = &volume.name;
+        let is_new = self.engine.volume(name).await?.is_none();
+        let made = self.engine.create_volume(volume).await?;
         ensure!(
             (&made.driver, &made.options, &made.labels) == (&volume.driver, &volume.options, &volume.labels),
             "cannot restore into {name}: somebody else has made it meanwhile, and otherwise: see `docker \
              volume inspect \
              {name}`"
         );
-        (self.tell)(&Notice::Note(&format!("made the volume {name}")));
+        if is_new {
+            all.push(name.clone());
+            (self.tell)(&Notice::Note(&format!("made the volume {name}")));
+        }
         Ok(())
     }
 
-    fn spec(&self, intent: &Intent) -> Spec {
+    fn spec(&self, intent: &Intent, archive: &str) -> Spec {
         let mut arguments: Vec<_> =
             ["restore", "--json", "--events", "json"].iter().map(|&argument| argument.to_owned()).collect();
         let mut to = intent.pairs.iter().map(|pair| (pair, path_in_archive(&pair.to)));
         if let Some(prefix) = &intent.prefix {
-            arguments.extend(["--archive".to_owned(), "-".to_owned(), format!("--prefix={prefix}")]);
+            arguments.extend(["--archive".to_owned(), archive.to_owned(), format!("--prefix={prefix}")]);
             arguments.extend(to.map(|(pair, to)| {
                 let from = &pair.from.path;
                 if *from == to { format!("--volume={to}") } else { format!("--volume={from}={to}") }
             }));
         } else {
-            arguments.extend(["--from-tar".to_owned(), "-".to_owned()]);
+            arguments.extend(["--from-tar".to_owned(), archive.to_owned()]);
             arguments.extend(to.next().map(|(_, to)| format!("--volume={to}")));
         }
         // What may be replaced may be emptied.
         arguments.extend(self.request.force.then(|| "--allow-empty".to_owned()));
         let mut spec = Spec::new(arguments, RESTORE);
-        spec.reads_input = true;
         let mounts = intent.pairs.iter().map(|pair| Mount::write(&pair.to, path_in_archive(&pair.to)));
         spec.mounts.extend(mounts);
         spec

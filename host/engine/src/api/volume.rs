@@ -93,6 +93,16 @@ impl Engine {
         Ok(self.volume(&made.name).await?.unwrap_or(made))
     }
 
+    /// Removes the volume with this name, which no container may have. One that is not there is as good as
+    /// removed.
+    ///
+    /// # Errors
+    /// When a container has it, or the engine cannot.
+    pub async fn remove_volume(&self, name: &str) -> Result<()> {
+        let call = Call::delete(format!("remove the volume {name}"), format!("/volumes/{}", encode(name)));
+        there(self.client.call(&call).await).map(drop)
+    }
+
     /// Every volume.
     ///
     /// # Errors
