@@ -25,6 +25,11 @@ mod run {
 
 mod bucket;
 mod connection;
+mod kills;
+mod kinds;
+mod meanwhile;
+mod place;
+mod proxy;
 mod recover;
 mod snapshot;
 mod stores;

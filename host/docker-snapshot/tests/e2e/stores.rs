@@ -6,8 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::bucket::Bucket;
+use crate::place::{Place, fill, helpers, state, tree, write};
 use crate::sandbox::{Sandbox, inspect};
-use crate::snapshot::{Place, fill, helpers, state, tree, write};
 
 /// A store where nobody listens.
 const DOWN: &str = "s3://backups/x?endpoint=http://127.0.0.1:9";
