@@ -190,8 +190,9 @@ impl<'a> Shipping<'a> {
                 Err(error) => failures.push(error),
             }
         }
-        let (name, beside) = (self.name(&suffix)?, self.name(".json")?);
         for store in arrived.stores {
+            // Directories take longer ones.
+            let (name, beside) = (self.name(&suffix)?, self.name(".json")?);
             files.push(format!("{}/{name}", store.address()));
             if let Err(error) = store.put(&beside, Content::bytes(json.clone())).await {
                 failures.push(anyhow::Error::from(error).context("the archive is complete without its JSON"));
