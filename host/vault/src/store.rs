@@ -14,6 +14,7 @@ mod name;
 mod reader;
 mod settings;
 mod several;
+mod sftp;
 mod webdav;
 mod wire;
 
@@ -154,13 +155,7 @@ pub fn open(address: &Address, settings: &Settings, limits: Limits) -> Result<Ar
     Ok(match address {
         Address::Directory(path) => Arc::new(directory::Directory::new(path.clone())),
         Address::Bucket(bucket) => Arc::new(bucket::Bucket::open(address, bucket, settings, limits)?),
-        Address::Sftp(_) => {
-            return Err(Error::Address {
-                address: address.to_string(),
-                problem: "SFTP is not built yet".to_owned(),
-                advice: "mount the server's directory, or use another store".to_owned(),
-            });
-        }
+        Address::Sftp(server) => Arc::new(sftp::Sftp::open(address, server, settings, limits)?),
         Address::Webdav { url, user } => {
             Arc::new(webdav::Webdav::open(address, url, user.as_deref(), settings, limits)?)
         }

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Chain, Cursor, Read};
 use std::sync::Arc;
 
 use age::stream::StreamReader;
-use age::{DecryptError, Decryptor, Encryptor, Identity, IdentityFile, scrypt, ssh, x25519};
+use age::{DecryptError, Decryptor, Encryptor, Identity, scrypt, ssh, x25519};
 
 use super::error::{Error, Result};
 use super::input::Input;
@@ -139,10 +139,17 @@ pub(super) fn identities(source: &KeySource) -> Result<Vec<Box<dyn Identity + Se
             Err(_) => Err(source.unfit(what, "it is no private key of ssh")),
         };
     }
-    // The error of the crate names a line and nothing of its content.
-    let file =
-        IdentityFile::from_buffer(text.as_bytes()).map_err(|error| source.unfit(what, error.to_string()))?;
-    let identities = file.into_identities().map_err(|_| source.unfit(what, "it cannot be used"))?;
+    let mut identities: Vec<Box<dyn Identity + Send + Sync>> = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        // The line is not repeated: it is secret.
+        let key = line.parse::<x25519::Identity>();
+        let key =
+            key.map_err(|_| source.unfit(what, format!("line {} is no secret key of age", number + 1)))?;
+        identities.push(Box::new(key));
+    }
     if identities.is_empty() {
         return Err(source.unfit(what, "it has no line that begins with AGE-SECRET-KEY-"));
     }

@@ -71,7 +71,7 @@ pub struct Sftp {
 }
 
 const FORMS: &str = "use a directory (./snapshots, /backups), s3://bucket/prefix, az://container/prefix, \
-                     gs://bucket/prefix or webdavs://host/folder";
+                     gs://bucket/prefix, webdavs://host/folder or sftp://user@host/folder";
 const S3_OPTIONS: &[&str] = &["endpoint", "region", "profile", "style", "conditional", "checksum"];
 const AZURE_OPTIONS: &[&str] = &["account", "endpoint"];
 const GOOGLE_OPTIONS: &[&str] = &["endpoint"];

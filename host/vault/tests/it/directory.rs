@@ -170,10 +170,10 @@ async fn a_full_disk_leaves_nothing() {
 }
 
 /// A file system of 4 MiB, as long as this is there.
-struct Mount(std::path::PathBuf);
+pub(crate) struct Mount(std::path::PathBuf);
 
 impl Mount {
-    fn small(at: &Path) -> Self {
+    pub(crate) fn small(at: &Path) -> Self {
         let mount = ["-t", "tmpfs", "-o", "size=4m", "snapshotter-test"];
         assert!(std::process::Command::new("mount").args(mount).arg(at).status().unwrap().success());
         Mount(at.to_owned())

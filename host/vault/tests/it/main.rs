@@ -7,5 +7,6 @@ mod faults;
 mod proxy;
 mod s3;
 mod servers;
+mod sftp;
 mod suite;
 mod webdav;
