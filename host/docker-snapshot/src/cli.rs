@@ -13,6 +13,7 @@ mod progress;
 mod recover;
 mod restore;
 mod selection;
+mod sidecar;
 mod size;
 mod table;
 mod vault;
@@ -65,6 +66,19 @@ enum Command {
     Export(export::Export),
     /// Put right what runs that were killed have left: start what they stopped, remove their helpers
     Recover,
+    /// Run a job of the sidecar once, now: what `BACKUP_*` variables say
+    Run(sidecar::Which),
+    /// Run the sidecar's jobs on their schedules
+    Serve,
+    /// Whether the sidecar's last backups are there, and good
+    Health,
+    /// About the sidecar's configuration
+    #[command(subcommand)]
+    Config(sidecar::ConfigCommand),
+    /// Show the backups that the sidecar has made
+    ListBackups(sidecar::Which),
+    /// Bring a backup of the sidecar back
+    RestoreBackup(sidecar::RestoreBackup),
     /// Make `docker snapshot` work: copy this program into docker's directory of plugins
     Install,
     /// What the docker CLI asks each plugin
@@ -77,7 +91,8 @@ enum Command {
 /// # Errors
 /// Why the command failed.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    let Cli { command, flags } = Cli::parse_from(plugin::without_its_name(env::args_os()));
+    let Cli { command, flags } =
+        Cli::parse_from(plugin::without_its_name(sidecar::of_its_name(env::args_os().collect()).into_iter()));
     let Some(command) = command else {
         output::help(&Cli::command().render_help());
         return Ok(ExitCode::from(USAGE));
@@ -89,6 +104,12 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Restore(restore) => restore.run(&flags.connection, flags.json),
         Command::Export(export) => export.run(flags.json),
         Command::Recover => recover::run(&flags.connection, flags.json),
+        Command::Run(which) => sidecar::run(&which, flags.json),
+        Command::Serve => sidecar::serve_jobs(),
+        Command::Health => sidecar::health(flags.json),
+        Command::Config(sidecar::ConfigCommand::Check) => sidecar::check(flags.json),
+        Command::ListBackups(which) => sidecar::list(&which, flags.json),
+        Command::RestoreBackup(restore) => restore.run(flags.json),
         Command::Install => install::run(&flags.connection, flags.json),
         Command::Metadata => metadata::print(),
     }?;

@@ -11,7 +11,7 @@ pub(crate) mod found;
 mod grade;
 pub(crate) mod interrupt;
 pub(crate) mod local;
-mod names;
+pub(crate) mod names;
 mod passport;
 pub(crate) mod place;
 mod reading;

@@ -2,8 +2,12 @@
 //! command, and turns what came of it into an exit code: 0 done, 1 failed, 2 misused.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
+mod alarm;
 mod cli;
+mod config;
 mod job;
+mod schedule;
+mod sidecar;
 mod words;
 
 use std::process::ExitCode;

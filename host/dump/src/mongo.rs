@@ -1,4 +1,4 @@
-//! MongoDB: one database as an archive of `mongodump`.
+//! MongoDB: one database, or all of them, as an archive of `mongodump`.
 //!
 //! Debian has no MongoDB, so no server was at hand: what the programs are told is tested, and how an archive
 //! is checked; what a server does with it is not.
@@ -17,7 +17,7 @@ use crate::run::{Reads, first, pass};
 use crate::source::Source;
 use crate::version::{dotted, numbers};
 
-/// Writes a dump of one database. Collections are read one after the other while others write: MongoDB's
+/// Writes a dump of one database, or of all where the address names none. Collections are read one after the other while others write: MongoDB's
 /// tools make a consistent dump of a whole replica set only, not of one database.
 ///
 /// # Errors
@@ -27,9 +27,12 @@ pub async fn dump(
     place: &dyn Place,
     output: &mut (dyn AsyncWrite + Send + Unpin),
 ) -> Result<Dumped> {
-    let database = database(at)?;
     let (program, version) = first(place, &["mongodump"], "ask mongodump for its version").await?;
-    let call = client(&program, at)?.argument("--archive").argument(format!("--db={database}"));
+    let call = client(&program, at)?.argument("--archive");
+    let call = match &at.database {
+        Some(database) => call.argument(format!("--db={database}")),
+        None => call,
+    };
     let bytes = pass(place, &call, &format!("dump {at}"), None, Reads::All, output).await?;
     let notes = vec!["collections were read one after the other, while others could write".into()];
     Ok(Dumped { bytes, version: format!("mongodump {}", dotted(&numbers(&version))), notes })
@@ -49,33 +52,29 @@ pub async fn check(dump: &dyn Source) -> Result<()> {
 }
 
 /// Loads a dump into the database that the address names, whose collections must not be there: MongoDB can
-/// neither rename a database nor load one in a transaction. If it fails, what was loaded is left.
+/// neither rename a database nor load one in a transaction. If it fails, what was loaded is left. Where the
+/// address names none, each collection goes into the database that it came from.
 ///
 /// # Errors
 /// When it cannot be restored, or a document of the dump is there already.
 pub async fn restore(at: &Connection, place: &dyn Place, dump: &dyn Source) -> Result<Restored> {
-    let database = database(at)?;
     check(dump).await?;
     let (program, _) = first(place, &["mongorestore"], "ask mongorestore for its version").await?;
-    let source = {
+    let mut call = client(&program, at)?.argument("--archive").argument("--stopOnError");
+    if let Some(database) = &at.database {
         let input = dump.open().await.map_err(Error::Read)?;
-        archive::database(&mut BufReader::new(input)).await.ok_or_else(|| Error::Damaged {
+        let source = archive::database(&mut BufReader::new(input)).await.ok_or_else(|| Error::Damaged {
             kind: Kind::Mongo,
             problem: "it has not exactly one database".into(),
-        })?
-    };
-    let call = client(&program, at)?.argument("--archive").argument("--stopOnError");
-    let call = call.argument(format!("--nsFrom={}.*", escaped(&source)));
-    let call = call.argument(format!("--nsTo={}.*", escaped(database))).reading();
+        })?;
+        call = call.argument(format!("--nsFrom={}.*", escaped(&source)));
+        call = call.argument(format!("--nsTo={}.*", escaped(database)));
+    }
+    let call = call.reading();
     let input = dump.open().await.map_err(Error::Read)?;
     let action = format!("restore {at}");
     pass(place, &call, &action, Some(input), Reads::All, &mut tokio::io::sink()).await?;
     Ok(Restored::default())
-}
-
-fn database(at: &Connection) -> Result<&str> {
-    let missing = || Error::Address { problem: "it names no database".into() };
-    at.database.as_deref().ok_or_else(missing)
 }
 
 /// A name in a pattern of namespaces.

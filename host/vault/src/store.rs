@@ -34,6 +34,7 @@ pub use name::Name;
 pub use reader::Reader;
 pub use settings::Settings;
 pub use several::put_all;
+pub use wire::tls;
 
 /// What a store has under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]

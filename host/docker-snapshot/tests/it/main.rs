@@ -8,4 +8,7 @@ mod plugin;
 mod recover;
 mod run;
 mod sealing;
+mod sidecar;
+mod sidecar_alarms;
+mod sidecar_postgres;
 mod tls;

@@ -44,7 +44,7 @@ impl State {
     }
 
     /// Where that is.
-    pub(super) fn directory(&self) -> &Path {
+    pub fn directory(&self) -> &Path {
         &self.directory
     }
 

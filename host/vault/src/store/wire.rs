@@ -266,8 +266,11 @@ fn wire_error(error: &reqwest::Error) -> WireError {
     WireError { kind, words }
 }
 
-/// TLS by ring, with the authorities of the system, or of the file that `SSL_CERT_FILE` names.
-fn tls() -> io::Result<rustls::ClientConfig> {
+/// TLS by ring, with the authorities of the system, or of the file that `SSL_CERT_FILE` names. It is read once.
+///
+/// # Errors
+/// When ring cannot speak what is usual, which does not happen.
+pub fn tls() -> io::Result<rustls::ClientConfig> {
     static TLS: OnceLock<rustls::ClientConfig> = OnceLock::new();
     if let Some(tls) = TLS.get() {
         return Ok(tls.clone());
