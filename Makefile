@@ -1,7 +1,7 @@
 # `make demo` and `make test` need a Rust toolchain (cargo, rustc and a C linker) and nothing else. What
 # another tool would add is left out with a line that says so; with CI=true a missing tool is an error.
 
-.PHONY: help build build-host demo test test-servers image e2e host-e2e bench bench-smoke lint fmt clippy doc cargo-test \
+.PHONY: help build build-host demo test test-servers image sidecar-image e2e host-e2e sidecar-e2e bench bench-smoke lint fmt clippy doc cargo-test \
 	go-test deny
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -54,6 +54,14 @@ image: ## builds the image and pulls nothing (Debian 12; elsewhere: docker build
 e2e: ## runs the image against the Docker Engine
 	@$(call have,docker version,the tests against the Docker Engine (none is running)); \
 	set -x; scripts/e2e.sh
+
+sidecar-image: ## builds the sidecar's image from host/target/release/docker-snapshot and Debian's clients
+	scripts/sidecar-image.sh docker-snapshot
+
+sidecar-e2e: ## runs examples/sidecar against the Docker Engine
+	@$(call have,docker version,the sidecar beside an application (no Docker Engine is running)); \
+	$(call have,sh -c 'docker-compose version || docker compose version',the sidecar beside an application (no compose)); \
+	set -ex; $(CARGO) build --manifest-path host/Cargo.toml --locked -p docker-snapshot; scripts/sidecar-e2e.sh
 
 host-e2e: ## runs docker-snapshot against the Docker Engine
 	@$(call have,docker version,the tests of docker-snapshot against the Docker Engine (none is running)); \
