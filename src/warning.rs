@@ -16,6 +16,25 @@ pub struct Warning {
     pub reason: String,
 }
 
+/// Reasons by which something was not stored as it was at any one time.
+pub(crate) mod changes {
+    pub(crate) const SHRUNK: &str =
+        "it became shorter while it was read: what is missing was stored as zeros";
+    pub(crate) const GREW: &str = "it grew while it was read: what came behind its former size was left out";
+    pub(crate) const CHANGED: &str = "it changed while it was read: what was stored may be a mixture";
+    pub(crate) const VANISHED: &str = "it vanished before it was read: it is left out";
+    pub(crate) const EMPTIED: &str = "it vanished while it was read: what was in it is left out";
+    pub(crate) const REPLACED: &str = "something else took its place while it was read: it is left out";
+}
+
+impl Warning {
+    /// Whether it says that something changed while it was read.
+    pub fn is_of_change(&self) -> bool {
+        use changes::{CHANGED, EMPTIED, GREW, REPLACED, SHRUNK, VANISHED};
+        [SHRUNK, GREW, CHANGED, VANISHED, EMPTIED, REPLACED].contains(&self.reason.as_str())
+    }
+}
+
 /// How many files something is true of that is said once for all of them, and the path of the first.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {

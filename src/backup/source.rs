@@ -6,16 +6,13 @@ use crate::error::{Context, Result};
 use crate::fs::file::{Extent, data_extents};
 use crate::fs::{Handle, Stat, StoreFile};
 use crate::time::Time;
+use crate::warning::changes::{CHANGED, GREW, SHRUNK};
 
 /// Files of this size are asked for holes even when they take up as much space as they should.
 const ALWAYS_ASK: u64 = 64 << 10;
 
 /// What a read copies as one, in bytes.
 const PAGE: u64 = 4096;
-
-const SHRUNK: &str = "it became shorter while it was read: what is missing was stored as zeros";
-const GREW: &str = "it grew while it was read: what came behind its former size was left out";
-const CHANGED: &str = "it changed while it was read: what was stored may be a mixture";
 
 /// An open file. What messages call it is not kept here but handed in, since there are many of them.
 #[derive(Debug)]

@@ -20,10 +20,7 @@ use crate::name::Shown;
 use crate::snapshot::under;
 use crate::time::Time;
 use crate::volume::VolumeType;
-
-const VANISHED: &str = "it vanished before it was read: it is left out";
-const EMPTIED: &str = "it vanished while it was read: what was in it is left out";
-const REPLACED: &str = "something else took its place while it was read: it is left out";
+use crate::warning::changes::{EMPTIED, REPLACED, VANISHED};
 
 pub(super) struct Tree<'a, 'b> {
     config: &'a Config,

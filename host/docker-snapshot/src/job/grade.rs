@@ -11,9 +11,6 @@ use snapshotter_engine::lease::Manner;
 
 use crate::job::description::Grade;
 
-/// What a warning of a file that changed has in it: "it grew while it was read".
-const CHANGED: &str = " was read";
-
 /// How the names of helpers begin.
 const HELPER: &str = "snapshotter-helper-";
 
@@ -63,7 +60,7 @@ pub(crate) fn of(
         worse(Grade::LiveUnchanged, "the engine did not say what was started meanwhile".to_owned());
     }
     let changed =
-        warnings.iter().filter(|warning| is_below(&warning.path, path) && is_change(warning)).count();
+        warnings.iter().filter(|warning| is_below(&warning.path, path) && warning.is_of_change()).count();
     match changed {
         0 => {}
         1 => worse(Grade::LiveChanged, "a file changed while it was read".to_owned()),
@@ -112,10 +109,6 @@ impl Meanwhile {
             |happening: &Happening| matches!(happening, Happening::Started { id, .. } if id == wanted);
         self.happened.iter().any(started)
     }
-}
-
-fn is_change(warning: &Warning) -> bool {
-    warning.reason.contains(CHANGED)
 }
 
 /// Whether `path` is `directory` or lies in it.
@@ -201,12 +194,15 @@ mod tests {
     fn what_changed_makes_it_worse_where_it_is_in_this_volume() {
         let none = Meanwhile::default();
         let of = |path, reason| grade(Status::Exited, true, &none, &[warning(path, reason)]);
-        assert_eq!(of("/volumes/data/a", "it grew while it was read: what came"), Grade::LiveChanged);
+        assert_eq!(
+            of("/volumes/data/a", "it grew while it was read: what came behind its former size was left out"),
+            Grade::LiveChanged
+        );
         assert_eq!(
             of("/volumes/data/a", "it vanished before it was read: it is left out"),
             Grade::LiveChanged
         );
-        assert_eq!(of("/volumes/data2/a", "it grew while it was read"), Grade::Stopped);
+        assert_eq!(of("/volumes/data2/a", "it vanished before it was read: it is left out"), Grade::Stopped);
         assert_eq!(of("/volumes/data/a", "it is a socket"), Grade::Stopped);
     }
 }
