@@ -283,6 +283,7 @@ fn store(
     shared: &BackupRun,
     sink: &mut Sink,
 ) -> Result<Vec<SnapshotVolume>> {
+    remarks::anonymous(volumes, shared)?;
     let mut stored = Vec::new();
     for (number, volume) in volumes.iter().enumerate() {
         sink.enter_volume(number, under(&config.prefix, volume.id).len());

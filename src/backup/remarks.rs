@@ -8,7 +8,7 @@ use crate::backup::shared::BackupRun;
 use crate::backup::volumes::OpenVolume;
 use crate::error::{Context, Result, reason};
 use crate::fs::handle::join;
-use crate::fs::{has_errno, space};
+use crate::fs::{has_errno, mounts, space};
 use crate::name::Shown;
 use crate::snapshot::catalog::Catalog;
 
@@ -60,6 +60,21 @@ pub(super) fn nothing_stored(volume: &OpenVolume, before: &[VolumeBefore], share
             Ok(())
         }
     }
+}
+
+/// Says which volumes go with their last container: an engine that removes a run started with `--rm` removes
+/// them, if the application's container was removed meanwhile. The run cannot see whether it was started so.
+pub(super) fn anonymous(volumes: &[OpenVolume], shared: &BackupRun) -> Result<()> {
+    for OpenVolume { path, real_path, .. } in volumes {
+        if mounts::is_anonymous(real_path).context("look for mounts in", *path)? {
+            shared.run.observer.note(&format!(
+                "{}: it is an anonymous volume: if its container is removed meanwhile, a run with --rm takes it along, \
+                 so leave --rm out where that may be",
+                Shown::from(path.as_bytes())
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// `lost+found` belongs to the filesystem and is left out, but what fsck has put there was the user's.

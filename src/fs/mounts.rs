@@ -81,6 +81,23 @@ fn locate(path: &[u8], seen: &[Mount]) -> Option<Location> {
     })
 }
 
+/// Whether a volume that an engine has named itself is mounted at `point`: it lies in `…/volumes/NAME/_data`, and
+/// has 64 hexadecimal digits. What is mounted by that name, as helpers of `docker snapshot` have it, is meant.
+///
+/// # Errors
+/// `/proc/thread-self/mountinfo` cannot be read.
+pub(crate) fn is_anonymous(point: &[u8]) -> io::Result<bool> {
+    Ok(anonymous(&fs::read(MOUNTINFO)?, point))
+}
+
+fn anonymous(mountinfo: &[u8], point: &[u8]) -> bool {
+    let name = |root: &[u8]| {
+        let name = root.strip_suffix(b"/_data")?.rsplit(|byte| *byte == b'/').next()?;
+        Some(name.len() == 64 && name.iter().all(u8::is_ascii_hexdigit) && !point.ends_with(name))
+    };
+    seen(mountinfo).iter().any(|mount| mount.point == point && name(&mount.root) == Some(true))
+}
+
 /// Those of `points` that lie below `root`, relative to it. A point at `root` itself is not below it.
 pub(crate) fn below<'a>(root: &[u8], points: &'a [Vec<u8>]) -> Vec<&'a [u8]> {
     let root = root.strip_suffix(b"/").unwrap_or(root);
@@ -166,6 +183,22 @@ mod tests {
     #[test]
     fn this_process_has_a_mount_at_proc() {
         assert!(mount_points().unwrap().contains(&b"/proc".to_vec()));
+    }
+
+    #[test]
+    fn volumes_that_an_engine_has_named_are_known() {
+        let name = "0123456789abcdef".repeat(4);
+        let mountinfo = format!(
+            "1 1 0:1 / / rw - x x rw\n2 1 8:1 /lib/docker/volumes/{name}/_data /data rw - x x rw\n\
+             3 1 8:1 /lib/docker/volumes/shop_data/_data /shop rw - x x rw\n\
+             4 1 8:1 /docker/volumes/{name}/_data /volumes/{name} rw - x x rw\n\
+             5 1 8:1 /docker/volumes/{name}/_data/sub /sub rw - x x rw\n"
+        );
+        let known = |point: &str| anonymous(mountinfo.as_bytes(), point.as_bytes());
+        assert!(known("/data"));
+        for point in ["/", "/shop", "/sub", "/data/x", &format!("/volumes/{name}")] {
+            assert!(!known(point), "{point}");
+        }
     }
 
     #[test]
