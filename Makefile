@@ -1,8 +1,8 @@
 # `make demo` and `make test` need a Rust toolchain (cargo, rustc and a C linker) and nothing else. What
 # another tool would add is left out with a line that says so; with CI=true a missing tool is an error.
 
-.PHONY: help build build-host demo test test-servers image sidecar-image e2e host-e2e sidecar-e2e bench bench-smoke lint fmt clippy doc cargo-test \
-	go-test deny
+.PHONY: help build build-host demo test test-servers image sidecar-image e2e host-e2e sidecar-e2e bench bench-host \
+	bench-smoke lint fmt clippy doc cargo-test go-test deny
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -70,6 +70,12 @@ host-e2e: ## runs docker-snapshot against the Docker Engine
 bench: build ## measures beside GNU tar, bsdtar and busybox (docs/performance.md); ARGS="--only small" for a part
 	@$(call have,python3 --version,the benchmark (Python 3 is not installed)); \
 	set -x; benches/peers $(ARGS)
+	@$(if $(ARGS),:,$(MAKE) bench-host)
+
+# The program may be there already: DRIVER=PATH.
+bench-host: $(if $(DRIVER),,build-host) ## measures docker-snapshot beside docker stop, tar and docker start
+	@$(call have,sh -c '[ "$$(id -u)" = 0 ] && dockerd --version',the benchmark of docker-snapshot (it needs root and dockerd)); \
+	set -x; benches/driver $(if $(DRIVER),--program $(DRIVER)) $(ARGS)
 
 bench-smoke: build ## runs the benchmark on little data, and checks that it would notice wrong results
 	@$(call have,python3 --version,the benchmark (Python 3 is not installed)); \
