@@ -25,6 +25,7 @@ mod run {
 
 mod bucket;
 mod connection;
+mod elsewhere;
 mod kills;
 mod kinds;
 mod meanwhile;

@@ -172,3 +172,42 @@ fn a_connection_that_is_cut_off_is_no_success_and_all_runs_again() {
         assert!(!place.files().iter().any(|name| name.contains(".tar")), "{order} {when:?}");
     }
 }
+
+#[test]
+#[ignore = "needs a Docker Engine: make host-e2e"]
+fn a_helper_that_cannot_start_or_is_killed_is_a_failure_and_all_runs_again() {
+    let (sandbox, place) = (Sandbox::new(), Place::new());
+    let data = sandbox.volume("data", &[]);
+    fill(&data);
+    let app = sandbox.run("app", &["-v", &format!("{data}:/data"), "--restart", "always"]);
+    // This image has no program of the core's name.
+    let output = place.run(&["create", &data, "--helper-image", &image()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot start the container"), "{said}");
+    let said = place.refused(&["create", &data, "--helper-image", "nobody/has:this"]);
+    assert!(said.contains("the engine has no image nobody/has:this"), "{said}");
+
+    let of_data = data.clone();
+    let helper = move || {
+        let all = ["ps", "--all", "--quiet", "--filter", "label=snapshotter.helper"];
+        docker(&[&all[..], &["--filter", &format!("volume={of_data}")]].concat())
+    };
+    let proxy = Proxy::local(move |step: &Step| {
+        match (step.order.as_str(), step.when) {
+            // It takes its time, so that it can be met.
+            ("attach", When::After) => drop(docker(&["update", "--cpus", "0.01", &helper()])),
+            ("start", When::After) if step.nth == 0 => drop(docker(&["kill", &helper()])),
+            _ => {}
+        }
+        true
+    });
+    let output = place.command(&["create", &data]).env("DOCKER_HOST", &proxy.address).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("137") && said.contains("it was killed: see by whom"), "{said}");
+
+    assert_eq!(state(&app), "running always");
+    assert_eq!((place.leases(), helpers(&sandbox).as_str()), (0, ""));
+    assert!(!place.files().iter().any(|name| name.contains(".tar")), "{:?}", place.files());
+}
