@@ -133,6 +133,11 @@ impl Reader {
         }
     }
 
+    /// Whether somebody may append to it, now or between two runs.
+    pub(crate) fn grows(&self) -> bool {
+        matches!(self.backing, Backing::File { .. })
+    }
+
     /// The file, where it is one: of that data can be cloned.
     pub(crate) fn file(&self) -> Option<&StoreFile> {
         match &self.backing {

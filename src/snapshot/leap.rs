@@ -2,16 +2,21 @@
 //! says how far that is, in a `comment`. It is filled in before the commit, when all is written, and is covered
 //! by that member's checksum. Only headers to which a walk from the archive's start leads are asked, so nothing
 //! that a volume holds, and nothing behind the end, can say it.
+//!
+//! A stream cannot say it: its first directory is gone when the close is written. Where a source is read that
+//! nobody appends to, the one snapshot in it closes at its end, and is looked for there: what was read of a store
+//! is dear.
 
 use std::sync::Arc;
 
-use crate::archive::BLOCK_LEN;
 use crate::archive::checksum::{Checksum, Cover, seal};
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
 use crate::archive::encode::Encoded;
 use crate::archive::open::Reader;
+use crate::archive::ustar::{Block, Parsed, flag, is_header};
 use crate::archive::walk::{Step, Walk};
+use crate::archive::{BLOCK, BLOCK_LEN, END_LEN};
 use crate::error::{Error, Result};
 use crate::snapshot::Snapshot;
 use crate::snapshot::close::read_manifest;
@@ -21,6 +26,8 @@ use crate::snapshot::digest::Digest;
 const LABEL: &[u8] = b"snapshot-close:";
 /// How many digits the number behind it has.
 const DIGITS: usize = 20;
+/// How much of an archive's end is looked at: mostly little is enough.
+const LAST: [u64; 2] = [16 << 10, 1 << 20];
 /// How much longer header blocks with the record are, in bytes: a filler of so many has room for it.
 pub(crate) const ROOM: usize = BLOCK_LEN;
 
@@ -71,13 +78,44 @@ pub(crate) fn said_by(member: &Head) -> Option<u64> {
 /// # Errors
 /// When the archive cannot be read.
 pub(crate) fn from(reader: &Arc<Reader>, start: u64, member: &Head) -> Result<Option<Snapshot>> {
-    let Some(bytes) = said_by(member) else { return Ok(None) };
+    let Some(bytes) = said_by(member) else {
+        let found = if reader.grows() { Ok(None) } else { at_the_end(reader, start) };
+        return found.or_else(undamaged);
+    };
     let to = start.checked_add(bytes).filter(|&to| member.stored.end() <= to && to < reader.len());
     let Some(to) = to.filter(|_| member.stored.length == 0) else { return Ok(None) };
-    match Content::new(reader, member.data()).finish().and_then(|()| closed_at(reader, start, to)) {
-        Err(Error::Damaged { .. }) => Ok(None),
-        other => other,
+    Content::new(reader, member.data())
+        .finish()
+        .and_then(|()| closed_at(reader, start, to))
+        .or_else(undamaged)
+}
+
+/// What is damaged is looked at by whoever walks over it.
+fn undamaged(error: Error) -> Result<Option<Snapshot>> {
+    if matches!(error, Error::Damaged { .. }) { Ok(None) } else { Err(error) }
+}
+
+/// The snapshot that began at `start`, if the last member of all closes it. The last extended header is its: text
+/// in JSON cannot look like one.
+fn at_the_end(reader: &Arc<Reader>, start: u64) -> Result<Option<Snapshot>> {
+    let length = reader.len();
+    let is_extended = |block: &Block| is_header(block) && Parsed::new(block).flag() == flag::PAX;
+    for most in LAST {
+        let from = length.saturating_sub(most).max(start);
+        let size = usize::try_from(length - from).ok().filter(|size| size.is_multiple_of(BLOCK_LEN));
+        let Some(size) = size else { return Ok(None) };
+        let mut last = vec![0; size];
+        reader.read_exact(&mut last, from)?;
+        let Some(at) = last.as_chunks().0.iter().rposition(is_extended) else { continue };
+        let found = closed_at(reader, start, from + at as u64 * BLOCK)?;
+        let is_last = |snapshot: &Snapshot| {
+            let behind = usize::try_from(snapshot.end - from).ok().and_then(|end| last.get(end..));
+            behind
+                .is_some_and(|behind| behind.len() as u64 >= END_LEN && behind.iter().all(|&byte| byte == 0))
+        };
+        return Ok(found.filter(is_last));
     }
+    Ok(None)
 }
 
 fn closed_at(reader: &Arc<Reader>, start: u64, to: u64) -> Result<Option<Snapshot>> {

@@ -117,8 +117,9 @@ fn single_paths_are_found_by_few_reads_and_are_what_they_are_without() {
         let options = ListOptions { archive: counted.archive(), ..ListOptions::default() };
         counted.take();
         list(&options, &Watch::default()).unwrap();
-        let walk = counted.take();
-        assert!(walk > 2 << 20, "{walk}");
+        // A walk over all headers reads more than 2 MiB.
+        let listed = counted.take();
+        assert!(listed < 128 << 10, "{listed}");
         for names in [
             &["z last"][..],
             &["0 first"],
@@ -149,7 +150,7 @@ fn single_paths_are_found_by_few_reads_and_are_what_they_are_without() {
                 _ => panic!("{names:?}: {} and {}", found.is_ok(), expected.is_ok()),
             }
             if !names.iter().any(|name| ["d", "e"].contains(name)) {
-                assert!(read < 2 * walk, "{names:?}: {read} of {walk}");
+                assert!(read < 4 << 20, "{names:?}: {read}");
             }
         }
     });

@@ -4,6 +4,7 @@
 mod connection;
 mod create;
 mod export;
+mod forget;
 mod install;
 mod list;
 mod metadata;
@@ -15,8 +16,10 @@ mod restore;
 mod selection;
 mod sidecar;
 mod size;
+mod status;
 mod table;
 mod vault;
+mod verify;
 mod volumes;
 
 use std::env;
@@ -55,7 +58,7 @@ enum Command {
     /// Take snapshots of volumes, while what writes to them rests
     #[command(after_help = create::EXAMPLE)]
     Create(create::Create),
-    /// Show the snapshots in a directory
+    /// Show the snapshots in a directory or store
     #[command(after_help = list::EXAMPLE)]
     List(list::List),
     /// Put a snapshot back into volumes, or a part of it into a directory
@@ -64,6 +67,14 @@ enum Command {
     /// Write a volume of a snapshot as a flat tar, which every tar program takes
     #[command(after_help = export::EXAMPLE)]
     Export(export::Export),
+    /// Look whether snapshots are sound: each file, and the archive in it
+    #[command(after_help = verify::EXAMPLE)]
+    Verify(verify::Verify),
+    /// Remove snapshots that are not to be kept any longer
+    #[command(after_help = forget::EXAMPLE)]
+    Forget(forget::Forget),
+    /// Show how much of what there is in stores, and how it grows
+    Status(status::Status),
     /// Put right what runs that were killed have left: start what they stopped, remove their helpers
     Recover,
     /// Run a job of the sidecar once, now: what `BACKUP_*` variables say
@@ -103,6 +114,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::List(list) => list.run(flags.json),
         Command::Restore(restore) => restore.run(&flags.connection, flags.json),
         Command::Export(export) => export.run(flags.json),
+        Command::Verify(verify) => verify.run(flags.json),
+        Command::Forget(forget) => forget.run(flags.json),
+        Command::Status(status) => status.run(flags.json),
         Command::Recover => recover::run(&flags.connection, flags.json),
         Command::Run(which) => sidecar::run(&which, flags.json),
         Command::Serve => sidecar::serve_jobs(),

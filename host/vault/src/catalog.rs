@@ -98,9 +98,26 @@ pub struct Ours {
     /// Bytes of the encoded archive.
     #[serde(default)]
     pub size: Option<u64>,
+    /// The encoded archive, as passports have it.
+    #[serde(default)]
+    pub file: Option<File>,
     /// When it was read and found to be right, in RFC 3339.
     #[serde(default)]
     pub verified_at: Option<String>,
+}
+
+/// What a passport says of the encoded archive.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct File {
+    /// Its length in bytes.
+    #[serde(default)]
+    pub bytes: Option<u64>,
+}
+
+impl Ours {
+    fn length(&self) -> Option<u64> {
+        self.size.or(self.file.as_ref()?.bytes)
+    }
 }
 
 impl Backup {
@@ -188,7 +205,7 @@ async fn about(store: &dyn Store, archive: &Object, text: &Object) -> About {
         Ok(record) => record,
         Err(error) => return About::Unreadable(format!("{}: {error}", text.name)),
     };
-    match record.snapshotter.as_ref().and_then(|ours| ours.size) {
+    match record.snapshotter.as_ref().and_then(Ours::length) {
         Some(size) if size != archive.size => {
             About::Unreadable(format!("it should have {size} bytes, and has {}", archive.size))
         }
@@ -271,7 +288,10 @@ mod tests {
                     "checksum": {"algo": "sha256", "tar_zst": "00"}, "snapshotter": {"size": 4}}"#,
             ),
             ("data/2026-02-01T03-04-05Z__spec-0011aabb.tar.zst.age", "x"),
-            ("data/2026-02-01T03-04-05Z__spec-0011aabb.tar.json", r#"{"snapshotter": {"size": 2}}"#),
+            (
+                "data/2026-02-01T03-04-05Z__spec-0011aabb.tar.json",
+                r#"{"snapshotter": {"file": {"bytes": 2}}}"#,
+            ),
             ("data/2026-02-02T03-04-05Z__spec-0011aabb.tar", "x"),
             ("data/2026-02-02T03-04-05Z__spec-0011aabb.json", "not JSON"),
             ("app-2026-02-03-030405.tar.gz.gpg", "x"),

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use snapshotter::config::{Config, Exclude, Need};
 use snapshotter::observer::Run;
-use snapshotter::{Archive, ListOptions, RestoreOptions, Source, list, members, restore, verify};
+use snapshotter::{
+    Archive, BackupOptions, ListOptions, RestoreOptions, Source, backup_to, list, members, restore, verify,
+};
 
 use super::prepared;
 use crate::support::sandbox::text;
-use crate::support::{Picture, sandboxed};
+use crate::support::{Picture, Tree, sandboxed};
 
 /// What is wrong with a source.
 #[derive(Clone, Copy)]
@@ -147,5 +149,40 @@ fn a_source_is_listed_and_verified_as_a_file_is() {
         assert!(verify(&of_source, &run).unwrap().ok);
         let lies = options(Content::archive(&bytes, Way::Other(4)));
         assert!(!verify(&lies, &run).is_ok_and(|found| found.ok));
+    });
+}
+
+#[test]
+fn where_the_snapshot_of_a_stream_closes_is_found_at_its_end() {
+    sandboxed(|s| {
+        let mut tree = Tree::at(s.path("vol")).dir("d");
+        for n in 0..200 {
+            tree = tree.file(format!("d/{n}"), vec![b'x'; 700]);
+        }
+        let volume = tree.done();
+        let streamed = || {
+            let config =
+                Config::from_parts("web", [text(&volume)], Exclude::default(), Need::Volumes).unwrap();
+            let mut bytes = Vec::new();
+            backup_to(&mut bytes, "a stream", &config, &BackupOptions::default(), &Run::default()).unwrap();
+            bytes
+        };
+        let listed = |bytes: &[u8], way| {
+            let archive = Content::archive(bytes, way);
+            list(&ListOptions { archive, ..ListOptions::default() }, &Run::default()).unwrap()
+        };
+        let bytes = streamed();
+        // Of each of the 200 files a walk reads the header.
+        let found = listed(&bytes, Way::Fails(40));
+        assert_eq!((found.snapshots.len(), found.snapshots[0].entries), (1, 202));
+        assert!(found.problems.is_empty());
+
+        // What a file holds is taken for an end by nobody, also where the archive was cut off behind it.
+        fs::write(volume.join("e"), &bytes).unwrap();
+        let outer = streamed();
+        assert_eq!(listed(&outer, Way::Slow).snapshots[0].entries, 203);
+        let held = outer.windows(bytes.len()).position(|window| window == bytes).unwrap();
+        let cut = listed(&outer[..held + bytes.len()], Way::Slow);
+        assert!(cut.snapshots.is_empty() && !cut.problems.is_empty(), "{cut:?}");
     });
 }

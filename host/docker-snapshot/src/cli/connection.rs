@@ -44,6 +44,15 @@ pub(crate) struct Connection {
     log_level: Option<String>,
 }
 
+/// Does `work`, which waits for engines and stores.
+///
+/// # Errors
+/// Those of `work`.
+pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start")?.block_on(work)
+}
+
 impl Connection {
     /// Does what `work` makes with the engine.
     ///
@@ -53,9 +62,17 @@ impl Connection {
     where
         F: Future<Output = anyhow::Result<T>>,
     {
+        // What is wrong with the arguments is said before anything is started.
         let found = self.choice().find()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.context("cannot start")?.block_on(async { work(Engine::connect(&found).await?).await })
+        block_on(async { work(Engine::connect(&found).await?).await })
+    }
+
+    /// The engine, for commands that do other things first.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub(crate) async fn engine(&self) -> anyhow::Result<Engine> {
+        Ok(Engine::connect(&self.choice().find()?).await?)
     }
 
     /// The docker CLI's directory.

@@ -2,14 +2,17 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde::Serialize;
+use snapshotter_vault::encode::Keys;
 
+use crate::cli::connection::block_on;
+use crate::cli::vault::{self, Opening, depot};
 use crate::cli::{output, size};
-use crate::job::found::{self, DIRECTORY};
+use crate::job::found::{self, Chosen, DIRECTORY};
 use crate::job::{contents, file, flat, place};
 
 pub(crate) const EXAMPLE: &str = "\
@@ -19,8 +22,8 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// A file; or the name of a volume, container or project, whose newest snapshot in ./snapshots is meant;
-    /// or NAME@TIME, as `list` shows it
+    /// A file, here or in a store; or the name of a volume, container or project, whose newest snapshot is
+    /// meant; or NAME@TIME, as `list` shows it
     #[arg(value_name = "FILE_OR_SNAPSHOT")]
     snapshot: String,
     /// The volume of it, where it has several
@@ -29,6 +32,11 @@ pub(crate) struct Export {
     /// A new file that the tar is written to; standard output without it
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Where snapshots are looked for by name: a directory or a store
+    #[arg(long, value_name = "STORE", default_value = DIRECTORY)]
+    from: String,
+    #[command(flatten)]
+    opening: Opening,
 }
 
 #[derive(Debug, Serialize)]
@@ -46,18 +54,27 @@ impl Export {
     /// # Errors
     /// When it cannot be read or written. What was written is worth nothing then.
     pub(crate) fn run(self, json: bool) -> anyhow::Result<()> {
-        let chosen = found::choose(&self.snapshot, Path::new(DIRECTORY))?;
-        if chosen.looked_for {
-            output::say(&format!("the snapshot is {}", chosen.archive.path.display()));
-        }
-        let archive = chosen.archive;
-        let shown = archive.path.display();
+        let keys = self.opening.keys()?;
+        let depot = depot(&self.from)?;
+        block_on(async {
+            let chosen = found::choose(&self.snapshot, &depot, &vault::depot).await?;
+            if chosen.looked_for {
+                output::say(&format!("the snapshot is {}", chosen.archive.shown()));
+            }
+            let work = move || self.export(&chosen, &keys, json);
+            tokio::task::spawn_blocking(work).await.context("cannot go on")?
+        })
+    }
+
+    fn export(self, chosen: &Chosen, keys: &Keys, json: bool) -> anyhow::Result<()> {
+        let archive = &chosen.archive;
+        let shown = archive.shown();
         ensure!(
             self.output.is_some() || !(json || io::stdout().is_terminal()),
             "cannot write a tar to a terminal, or beside --json: send it to a program, or name a file \
              with --output"
         );
-        let contents = contents::of(&archive)?;
+        let contents = contents::of(archive, keys)?;
         let Some(prefix) = contents.prefix.clone() else {
             bail!("cannot export {shown}: it is a flat tar already")
         };
@@ -67,7 +84,10 @@ impl Export {
             bail!("cannot export {shown}: it has several volumes: name one of {}", names.join(", "));
         };
         match archive.expected() {
-            Ok(expected) => archive.check(&file::sum_of(&archive.path)?, expected)?,
+            // What lies in a store is looked at as it comes: its end is kept back until then.
+            Ok(expected) => {
+                archive.path().map_or(Ok(()), |path| archive.check(&file::sum_of(path)?, expected))?;
+            }
             Err(_) => bail!(
                 "cannot export {shown}: there is no JSON with its SHA-256 beside it, and a flat tar has \
                  no checksums: \
@@ -75,7 +95,7 @@ impl Export {
             ),
         }
         let inside = format!("{prefix}{}", pair.from.path);
-        let mut input = contents::open(&archive)?;
+        let mut input = contents::open(archive, keys)?;
         let mut count = Counted { to: self.sink()?, bytes: 0 };
         let written = flat::write(&mut input, &mut count, inside.trim_start_matches('/'));
         let entries = written.and_then(|entries| count.flush().map(|()| entries));
@@ -84,7 +104,7 @@ impl Export {
         let bytes = count.bytes;
         let to = count.to.finish()?;
         let report = Exported {
-            file: shown.to_string(),
+            file: shown,
             volume: pair.from.name.clone(),
             output: to.as_ref().map_or("-".to_owned(), |to| to.display().to_string()),
             entries,

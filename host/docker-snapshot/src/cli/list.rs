@@ -1,27 +1,30 @@
-//! `list`: which snapshots there are in a directory.
-
-use std::path::PathBuf;
+//! `list`: which snapshots there are in a directory or a store.
 
 use clap::Args;
 use serde::Serialize;
 use snapshotter_vault::encode::Encryption;
 
+use crate::cli::connection::block_on;
 use crate::cli::table::table;
+use crate::cli::vault::depot;
 use crate::cli::{output, size};
+use crate::job::depot::Depot;
 use crate::job::description::Grade;
 use crate::job::found::{self, DIRECTORY, Found, kind_word};
+use crate::job::shelf;
 
 pub(crate) const EXAMPLE: &str = "\
 Examples:
   docker snapshot list
   docker snapshot list /srv/backups
+  docker snapshot list s3://bucket/backups
   docker snapshot list --json | jq -r '.snapshots[] | select(.name == \"shop\") | .file'";
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Where to look
-    #[arg(value_name = "DIR", default_value = DIRECTORY)]
-    directory: PathBuf,
+    /// Where to look: a directory or a store
+    #[arg(value_name = "STORE", default_value = DIRECTORY)]
+    store: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,7 +60,7 @@ impl Listed {
         let description = archive.description.as_ref();
         let passport = description.and_then(|description| description.passport.as_ref());
         Listed {
-            file: archive.path.display().to_string(),
+            file: archive.shown(),
             name: archive.name(),
             kind: passport.map(|passport| kind_word(passport.kind)),
             created_at: archive.time(),
@@ -97,18 +100,22 @@ impl List {
     /// # Errors
     /// When the directory cannot be read, and when something in it cannot, which is said after the others.
     pub(crate) fn run(&self, json: bool) -> anyhow::Result<()> {
-        let shown = self.directory.display();
-        anyhow::ensure!(
-            self.directory.is_dir(),
-            "cannot list the snapshots in {shown}: it is no directory that is there: make one with \
-             `docker snapshot \
-             create`, or name another"
-        );
-        let found = found::below(&self.directory)?;
+        let shown = &self.store;
+        let found = match depot(&self.store)? {
+            Depot::Directory(directory) => {
+                anyhow::ensure!(
+                    directory.is_dir(),
+                    "cannot list the snapshots in {shown}: it is no directory that is there: make one with \
+                     `docker snapshot create`, or name another"
+                );
+                found::below(&directory)?
+            }
+            Depot::Store(store) => block_on(shelf::all(&store))?,
+        };
         let snapshots: Vec<_> = found.archives.iter().map(Listed::of).collect();
         if json {
             output::print_json(&Listing {
-                directory: shown.to_string(),
+                directory: shown.clone(),
                 snapshots,
                 problems: found.problems.clone(),
             })?;

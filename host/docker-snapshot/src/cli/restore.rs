@@ -1,8 +1,8 @@
 //! `restore`: puts snapshots back.
 
-use std::future::Future;
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -12,12 +12,14 @@ use snapshotter::report::{RestoreReport, Warning};
 use snapshotter_engine::api::Engine;
 use snapshotter_engine::helper::Helpers;
 use snapshotter_engine::lease::State;
+use snapshotter_vault::encode::Keys;
 
-use crate::cli::connection::Connection;
+use crate::cli::connection::{Connection, block_on};
 use crate::cli::progress::Progress;
+use crate::cli::vault::{self, Opening, depot};
 use crate::cli::{output, recover, size};
 use crate::job::contents::parse_move;
-use crate::job::found::{self, DIRECTORY};
+use crate::job::found::{self, Chosen, DIRECTORY};
 use crate::job::interrupt::Interrupt;
 use crate::job::restore::{self, Intent};
 use crate::job::{local, tell::Notice};
@@ -26,15 +28,21 @@ pub(crate) const EXAMPLE: &str = "\
 Examples:
   docker snapshot restore shop_data --force --stop-containers
   docker snapshot restore ./snapshots/shop/2026-01-31T03-00-00Z__spec-0123abcd.tar.zst --create
-  docker snapshot restore shop@2026-01-31 --path /shop_data/notes.txt --into /tmp/look";
+  docker snapshot restore shop@2026-01-31 --path /shop_data/notes.txt --into /tmp/look
+  docker snapshot restore shop --from s3://bucket/backups --age-identity key.txt --create";
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Restore {
-    /// A file; or the name of a volume, container or project, whose newest snapshot in ./snapshots is meant;
-    /// or NAME@TIME, as `list` shows it
+    /// A file, here or in a store; or the name of a volume, container or project, whose newest snapshot is
+    /// meant; or NAME@TIME, as `list` shows it
     #[arg(value_name = "FILE_OR_SNAPSHOT")]
     snapshot: String,
+    /// Where snapshots are looked for by name: a directory or a store
+    #[arg(long, value_name = "STORE", default_value = DIRECTORY)]
+    from: String,
+    #[command(flatten)]
+    opening: Opening,
     /// The one volume of it to restore; of a snapshot of one volume, the volume to restore to
     #[arg(value_name = "VOLUME")]
     only: Option<String>,
@@ -95,19 +103,35 @@ impl Restore {
     /// # Errors
     /// When it cannot be done, or something does not run again.
     pub(crate) fn run(self, connection: &Connection, json: bool) -> anyhow::Result<()> {
-        let chosen = found::choose(&self.snapshot, Path::new(DIRECTORY))?;
-        if chosen.looked_for {
-            output::say(&format!("the snapshot is {}", chosen.archive.path.display()));
-        }
-        let only = self.only.clone().or(chosen.volume);
-        let file = chosen.archive.path.display().to_string();
+        let keys = self.opening.keys()?;
+        let depot = depot(&self.from)?;
+        block_on(async {
+            let chosen = found::choose(&self.snapshot, &depot, &vault::depot).await?;
+            if chosen.looked_for {
+                output::say(&format!("the snapshot is {}", chosen.archive.shown()));
+            }
+            self.restore(connection, chosen, keys, json).await
+        })
+    }
+
+    async fn restore(
+        self,
+        connection: &Connection,
+        chosen: Chosen,
+        keys: Arc<Keys>,
+        json: bool,
+    ) -> anyhow::Result<()> {
+        let Chosen { archive, volume, .. } = chosen;
+        let only = self.only.or(volume);
+        let file = archive.shown();
         if let Some(into) = self.into {
             let (moves, paths, dry_run) = (self.moves, self.paths, self.dry_run);
-            let request = local::Request { archive: chosen.archive, only, moves, paths, into, dry_run };
-            return to_directory(request, &file, json);
+            let request = local::Request { archive, keys, only, moves, paths, into, dry_run };
+            return to_directory(request, &file, json).await;
         }
         let request = restore::Request {
-            archive: chosen.archive,
+            archive: Arc::new(archive),
+            keys,
             only,
             moves: self.moves,
             force: self.force,
@@ -117,9 +141,8 @@ impl Restore {
             helper_image: self.helper_image,
         };
         let state = State::usual()?;
-        let yes = self.yes;
-        let (intent, report) =
-            connection.with_engine(async |engine| to_volumes(&engine, &state, &request, yes).await)?;
+        let engine = connection.engine().await?;
+        let (intent, report) = to_volumes(&engine, &state, &request, self.yes).await?;
         show(&intent, report.as_ref(), file, json)
     }
 }
@@ -220,7 +243,7 @@ fn totals(report: &RestoreReport) -> String {
 }
 
 /// Shows what the core's library says in this process.
-struct Teller;
+pub(crate) struct Teller;
 
 impl Observer for Teller {
     fn warning(&self, warning: &Warning) {
@@ -232,14 +255,11 @@ impl Observer for Teller {
     }
 }
 
-fn to_directory(request: local::Request, file: &str, json: bool) -> anyhow::Result<()> {
-    let cancel = Cancel::default();
+async fn to_directory(request: local::Request, file: &str, json: bool) -> anyhow::Result<()> {
+    let cancel = cancelled_by_signals()?;
     let into = request.into.display().to_string();
-    let working = cancel.clone();
-    let report = until_signal(&cancel, async move {
-        let work = move || local::run(&request, &Run { observer: &Teller, cancel: working, strict: false });
-        tokio::task::spawn_blocking(work).await.context("cannot go on")?
-    })?;
+    let work = move || local::run(&request, &Run { observer: &Teller, cancel, strict: false });
+    let report = tokio::task::spawn_blocking(work).await.context("cannot go on")??;
     if json {
         return output::print_json(&report);
     }
@@ -247,16 +267,17 @@ fn to_directory(request: local::Request, file: &str, json: bool) -> anyhow::Resu
     output::print_line(output::one_line(&format!("{file}: {would} {} to {into}", totals(&report))))
 }
 
-/// Does `work`, and asks it to end when a signal comes.
-fn until_signal<T>(cancel: &Cancel, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot start")?.block_on(async {
-        let stop = Interrupt::listen().context("cannot listen for signals")?;
-        let cancel = cancel.clone();
-        tokio::spawn(async move {
-            stop.wait().await;
-            cancel.stop();
-        });
-        work.await
-    })
+/// What stops the core's library in this process, when a signal comes.
+///
+/// # Errors
+/// When signals cannot be listened for.
+pub(crate) fn cancelled_by_signals() -> anyhow::Result<Cancel> {
+    let cancel = Cancel::default();
+    let stop = Interrupt::listen().context("cannot listen for signals")?;
+    let stopping = cancel.clone();
+    tokio::spawn(async move {
+        stop.wait().await;
+        stopping.stop();
+    });
+    Ok(cancel)
 }

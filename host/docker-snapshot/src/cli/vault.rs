@@ -3,10 +3,11 @@
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::ensure;
 use clap::Args;
-use snapshotter_vault::encode::{KeySource, Passphrase, Seal, age, openpgp};
+use snapshotter_vault::encode::{KeySource, Keys, Passphrase, Seal, age, openpgp};
 use snapshotter_vault::store::{Limits, Settings};
 
 use crate::cli::output;
@@ -29,6 +30,26 @@ pub(crate) struct Sealing {
     /// of Docker's secrets, here and for all files with keys
     #[arg(long, value_name = "FILE", value_parser = source)]
     gpg_passphrase_file: Option<KeySource>,
+}
+
+/// With what archives are decrypted.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Decryption")]
+pub(crate) struct Opening {
+    /// Decrypt with the identities in this file, as `age-keygen` writes them, or with a private key of ssh; may be
+    /// repeated
+    #[arg(long = "age-identity", value_name = "FILE", value_parser = source)]
+    age_identities: Vec<KeySource>,
+    /// Decrypt with the passphrase in this file; env:NAME and secret:NAME name a variable and one of Docker's
+    /// secrets, here and for all files with keys
+    #[arg(long, value_name = "FILE", value_parser = source)]
+    gpg_passphrase_file: Option<KeySource>,
+    /// Decrypt with the secret key in this file, as `gpg --export-secret-keys` writes it; may be repeated
+    #[arg(long = "gpg-key", value_name = "FILE", value_parser = source)]
+    gpg_keys: Vec<KeySource>,
+    /// The passphrase that protects such keys is in this file
+    #[arg(long, value_name = "FILE", value_parser = source)]
+    gpg_key_passphrase_file: Option<KeySource>,
 }
 
 /// How stores are reached.
@@ -70,14 +91,41 @@ impl Sealing {
     }
 }
 
-impl Reach {
-    /// The store that `text` names, with credentials from the environment.
+impl Opening {
+    /// Reads the keys.
     ///
     /// # Errors
-    /// When it is no address, or a setting is missing.
+    /// When one cannot be read or is none.
+    pub(crate) fn keys(&self) -> anyhow::Result<Arc<Keys>> {
+        let mut keys = Keys::new();
+        self.age_identities.iter().try_for_each(|file| keys.add_age_identities(file))?;
+        self.gpg_keys.iter().try_for_each(|file| keys.add_openpgp_keys(file))?;
+        if let Some(file) = &self.gpg_passphrase_file {
+            keys.set_passphrase(passphrase(file)?);
+        }
+        if let Some(file) = &self.gpg_key_passphrase_file {
+            keys.set_key_passphrase(passphrase(file)?);
+        }
+        Ok(Arc::new(keys))
+    }
+}
+
+/// The store that `text` names, with credentials from the environment.
+///
+/// # Errors
+/// When it is no address, or a setting is missing.
+pub(crate) fn depot(text: &str) -> anyhow::Result<Depot> {
+    Depot::open(text, &Settings::environment(), Limits::default())
+}
+
+impl Reach {
+    /// The output that `text` names.
+    ///
+    /// # Errors
+    /// As [`depot`].
     pub(crate) fn open(&self, text: &str) -> anyhow::Result<Depot> {
         let limits = Limits { bandwidth: self.bandwidth, ..Limits::default() };
-        Depot::open(text, &Settings::environment(), limits)
+        Depot::open(text, &Settings::environment(), limits)?.for_output()
     }
 }
 

@@ -1,22 +1,22 @@
 //! What is in an archive: volumes of ours, or the content of one volume in a tar of another program, as
 //! Dockform and Checkpoint make them.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use snapshotter::ListOptions;
 use snapshotter::observer::Run;
-use snapshotter::{Archive, ListOptions};
-use snapshotter_vault::encode::{Compression, Decoder, Encryption, Keys};
+use snapshotter_vault::encode::Keys;
 
 use crate::job::description::VolumeSpec;
 use crate::job::found::Found;
 use crate::job::names::{is_legal, near};
+use crate::job::{checked, offset};
 
 /// The name of the first member of every archive of ours, in its first block.
 const BEGIN: &[u8] = b".snapshot-begin\0";
-const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 
 /// What is in an archive.
 #[derive(Debug)]
@@ -43,68 +43,81 @@ pub(crate) struct Pair {
     pub(crate) to: String,
 }
 
-/// What reads the archive inside of `found`.
+/// What reads the archive inside of `found`, whose end comes when all of it was found to be right. This, and
+/// what it gives, are for threads that may wait.
 ///
 /// # Errors
-/// When the file cannot be read, or is encrypted.
-pub(crate) fn open(found: &Found) -> anyhow::Result<Box<dyn Read + Send>> {
-    let shown = found.path.display();
-    ensure!(
-        found.encoding.encryption == Encryption::None,
-        "cannot read {shown}: what is encrypted is not read yet: decrypt it first, with age or gpg"
-    );
-    let file = File::open(&found.path).with_context(|| format!("cannot read {shown}"))?;
-    if found.encoding.compression == Compression::None {
-        return Ok(Box::new(file));
-    }
-    let decoder = Decoder::new(file, found.encoding, &Keys::new());
-    Ok(Box::new(decoder.with_context(|| format!("cannot read {shown}"))?))
+/// When the file cannot be read, or not be decrypted.
+pub(crate) fn open(found: &Found, keys: &Keys) -> anyhow::Result<Box<dyn Read + Send>> {
+    checked::whole(found, keys)
 }
 
 /// Looks what is in `found`.
 ///
 /// # Errors
 /// When it cannot be read, or what stands beside it does not fit it.
-pub(crate) fn of(found: &Found) -> anyhow::Result<Contents> {
-    let shown = found.path.display();
-    let is_ours = is_ours(found).with_context(|| format!("cannot read {shown}"))?;
-    let description = found.description.as_ref();
-    if let Some(passport) = description.and_then(|description| description.passport.as_ref()) {
+pub(crate) fn of(found: &Found, keys: &Keys) -> anyhow::Result<Contents> {
+    let shown = found.shown();
+    let is_ours = is_ours(found, keys)?;
+    if let Some(contents) = described(found)? {
         ensure!(is_ours, "cannot read {shown}: it is another file than the JSON beside it tells of");
-        let volumes = passport.volumes.iter().map(|volume| Content {
-            name: volume.name.clone(),
-            path: volume.path.clone(),
-            spec: Some(volume.spec.clone()),
-        });
-        return Contents { prefix: Some(passport.prefix.clone()), volumes: volumes.collect() }.checked(found);
+        return Ok(contents);
     }
     if is_ours {
-        return listed(found)?.checked(found);
+        return listed(found, keys)?.checked(found);
     }
     let name = found.name();
+    let description = found.description.as_ref();
     let spec = description.map(|description| description.spec.clone());
     let path = format!("/{name}");
     Contents { prefix: None, volumes: vec![Content { name, path, spec }] }.checked(found)
 }
 
-fn is_ours(found: &Found) -> anyhow::Result<bool> {
+/// What the JSON beside `found` says is in it, if that is one of ours. The archive is not looked at.
+///
+/// # Errors
+/// When it says what cannot be.
+pub(crate) fn described(found: &Found) -> anyhow::Result<Option<Contents>> {
+    let description = found.description.as_ref();
+    let Some(passport) = description.and_then(|description| description.passport.as_ref()) else {
+        return Ok(None);
+    };
+    let volumes = passport.volumes.iter().map(|volume| Content {
+        name: volume.name.clone(),
+        path: volume.path.clone(),
+        spec: Some(volume.spec.clone()),
+    });
+    let contents = Contents { prefix: Some(passport.prefix.clone()), volumes: volumes.collect() };
+    contents.checked(found).map(Some)
+}
+
+fn is_ours(found: &Found, keys: &Keys) -> anyhow::Result<bool> {
     let mut block = [0; BLOCK];
-    match open(found)?.read_exact(&mut block) {
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => bail!("it is cut off, or no archive"),
-        read => read?,
+    let failed = || format!("cannot read {}", found.shown());
+    match checked::open(found, keys)?.read_exact(&mut block) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            bail!("{}: it is cut off, or no archive", failed())
+        }
+        read => read.with_context(failed)?,
     }
-    Ok(block.starts_with(BEGIN))
+    Ok(is_begin(&block))
+}
+
+/// Whether `block` is the first of an archive of ours.
+pub(crate) fn is_begin(block: &[u8; BLOCK]) -> bool {
+    block.starts_with(BEGIN)
 }
 
 /// What an archive of ours says itself, that nothing stands beside.
-fn listed(found: &Found) -> anyhow::Result<Contents> {
-    let shown = found.path.display();
+fn listed(found: &Found, keys: &Keys) -> anyhow::Result<Contents> {
+    let shown = found.shown();
     ensure!(
-        found.encoding.compression == Compression::None,
+        offset::is_possible(found.encoding),
         "cannot tell which volumes are in {shown}: there is no JSON beside it: put it back, or unpack the \
          archive"
     );
-    let options = ListOptions { archive: Archive::from(found.path.clone()), ..ListOptions::default() };
+    let archive = offset::archive(found, keys)?;
+    let options = ListOptions { archive, ..ListOptions::default() };
     let listing = snapshotter::list(&options, &Run::default())?;
     let Some(last) = listing.snapshots.last() else {
         bail!("cannot restore {shown}: there is no snapshot in it")
@@ -124,7 +137,7 @@ impl Contents {
             ensure!(
                 is_legal(name) || self.prefix.is_none(),
                 "cannot read {}: it names a volume `{name}`, which can be none",
-                found.path.display()
+                found.shown()
             );
         }
         Ok(self)

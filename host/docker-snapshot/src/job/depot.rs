@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use snapshotter_vault::store::{self, Address, Cause, Limits, Name, Settings, Store};
 use tokio::time::timeout;
 
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Where archives lie.
 #[derive(Debug, Clone)]
 pub(crate) enum Depot {
-    /// A directory, by its absolute path.
+    /// A directory.
     Directory(PathBuf),
     /// A bucket or a server.
     Store(Arc<dyn Store>),
@@ -32,8 +32,38 @@ impl Depot {
     /// When it is no address, or a setting that it needs is missing or wrong.
     pub(crate) fn open(text: &str, settings: &Settings, limits: Limits) -> anyhow::Result<Self> {
         match text.parse()? {
-            Address::Directory(path) => Ok(Depot::Directory(place::directory(&path)?)),
+            Address::Directory(path) => Ok(Depot::Directory(path)),
             address => Ok(Depot::Store(store::open(&address, settings, limits)?)),
+        }
+    }
+
+    /// The same for what is to be stored: a directory by its absolute path, as engines want it.
+    ///
+    /// # Errors
+    /// When something else is there.
+    pub(crate) fn for_output(self) -> anyhow::Result<Self> {
+        match self {
+            Depot::Directory(path) => Ok(Depot::Directory(place::directory(&path)?)),
+            store @ Depot::Store(_) => Ok(store),
+        }
+    }
+
+    /// What the vault sees of it.
+    ///
+    /// # Errors
+    /// When a directory is not there.
+    pub(crate) fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
+        match self {
+            Depot::Directory(path) => {
+                ensure!(
+                    path.is_dir(),
+                    "cannot list the snapshots in {}: it is no directory that is there: name another",
+                    path.display()
+                );
+                let address = Address::Directory(path.clone());
+                Ok(store::open(&address, &Settings::default(), Limits::default())?)
+            }
+            Depot::Store(store) => Ok(Arc::clone(store)),
         }
     }
 

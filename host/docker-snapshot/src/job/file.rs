@@ -238,7 +238,10 @@ where
 }
 
 /// Copies all of `from` to `to`, and says what it was.
-fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<Sum> {
+///
+/// # Errors
+/// Those of both.
+pub(crate) fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<Sum> {
     let mut buffer = vec![0; PIECE];
     let (mut hash, mut bytes) = (Sha256::new(), 0);
     loop {

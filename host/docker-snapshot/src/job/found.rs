@@ -1,15 +1,18 @@
-//! Which snapshots there are in a directory, and which one is meant by what a user types.
+//! Which snapshots there are in a directory or store, and which one is meant by what a user types.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use snapshotter_vault::encode::Encoding;
+use snapshotter_vault::store::{Object, Store};
 
+use crate::job::depot::Depot;
 use crate::job::description::{Description, FileChecksum, SetKind};
 use crate::job::file::Sum;
-use crate::job::names;
+use crate::job::{names, shelf};
 
 /// Where snapshots are looked for and put, unless another place is named.
 pub(crate) const DIRECTORY: &str = "snapshots";
@@ -21,14 +24,23 @@ const LIMIT: u64 = 64 << 20;
 /// An archive, and what stands beside it.
 #[derive(Debug)]
 pub(crate) struct Found {
-    pub(crate) path: PathBuf,
+    pub(crate) whence: Whence,
     pub(crate) encoding: Encoding,
     pub(crate) bytes: u64,
     /// What the JSON says; none where there is none.
     pub(crate) description: Option<Description>,
 }
 
-/// What a directory has.
+/// Where an archive is.
+#[derive(Debug, Clone)]
+pub(crate) enum Whence {
+    /// In a file of this machine.
+    File(PathBuf),
+    /// In a store.
+    Object(Arc<dyn Store>, Object),
+}
+
+/// What a directory or store has.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     /// The archives, the oldest first.
@@ -50,14 +62,26 @@ impl Found {
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let Some(encoding) = encoding(&name) else {
-            bail!(
-                "cannot read the snapshot {shown}: its name ends in none of .tar, .tar.zst, .tar.gz and \
-                 .tgz: give \
-                 it the name that it should have"
-            );
+            return Err(no_archive(&shown.to_string()));
         };
         let description = description(path)?;
-        Ok(Found { path: path.to_owned(), encoding, bytes: about.len(), description })
+        Ok(Found { whence: Whence::File(path.to_owned()), encoding, bytes: about.len(), description })
+    }
+
+    /// As messages name it.
+    pub(crate) fn shown(&self) -> String {
+        match &self.whence {
+            Whence::File(path) => path.display().to_string(),
+            Whence::Object(store, object) => format!("{}/{}", store.address(), object.name),
+        }
+    }
+
+    /// The file of this machine that it is.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &self.whence {
+            Whence::File(path) => Some(path),
+            Whence::Object(..) => None,
+        }
     }
 
     /// The SHA-256 that stands beside it, or what is to be said where none does.
@@ -65,7 +89,7 @@ impl Found {
     /// # Errors
     /// That text.
     pub(crate) fn expected(&self) -> Result<&str, String> {
-        let shown = self.path.display();
+        let shown = self.shown();
         let Some(description) = &self.description else {
             return Err(format!("{shown} has no JSON beside it: only checksums inside of it are looked at"));
         };
@@ -88,7 +112,7 @@ impl Found {
             "cannot restore {}: its SHA-256 is {}, and was {expected} when it was made: it is damaged, or \
              another \
              file: take another copy or another snapshot",
-            self.path.display(),
+            self.shown(),
             sum.sha256
         );
         Ok(())
@@ -101,7 +125,8 @@ impl Found {
             None => description.volume_name.clone(),
         });
         described.filter(|name| !name.is_empty()).unwrap_or_else(|| {
-            let parent = self.path.parent().and_then(Path::file_name);
+            let shown = self.shown();
+            let parent = Path::new(&shown).parent().and_then(Path::file_name);
             parent.unwrap_or_default().to_string_lossy().into_owned()
         })
     }
@@ -111,7 +136,7 @@ impl Found {
         let described = self.description.as_ref().map(|description| description.created_at.clone());
         described
             .filter(|time| !time.is_empty())
-            .or_else(|| names::time_of(&self.path.file_name()?.to_string_lossy()))
+            .or_else(|| names::time_of(&Path::new(&self.shown()).file_name()?.to_string_lossy()))
     }
 
     /// The volumes in it, where that is known.
@@ -124,8 +149,16 @@ impl Found {
     }
 }
 
+/// What is said of a file whose name is no archive's.
+pub(crate) fn no_archive(shown: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "cannot read the snapshot {shown}: its name ends in none of .tar, .tar.zst, .tar.gz and .tgz, or .age or \
+         .gpg behind that: give it the name that it should have"
+    )
+}
+
 /// What the name of a file says of how it is encoded; `.tgz` is as good as `.tar.gz`.
-fn encoding(name: &str) -> Option<Encoding> {
+pub(crate) fn encoding(name: &str) -> Option<Encoding> {
     match name.strip_suffix(".tgz") {
         Some(stem) => Encoding::from_name(&format!("{stem}.tar.gz")),
         None => Encoding::from_name(name),
@@ -168,7 +201,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 pub(crate) fn below(directory: &Path) -> anyhow::Result<Directory> {
     let mut found = Directory::default();
     visit(directory, DEPTH, &mut found).with_context(|| format!("cannot list {}", directory.display()))?;
-    found.archives.sort_by_cached_key(|archive| (archive.time(), archive.path.clone()));
+    found.archives.sort_by_cached_key(|archive| (archive.time(), archive.shown()));
     Ok(found)
 }
 
@@ -225,39 +258,41 @@ pub(crate) struct Chosen {
     pub(crate) volume: Option<String>,
 }
 
-/// What `text` means: a file; the name of a volume, container or project, whose newest snapshot in
-/// `directory` is meant; or `NAME@TIME` for one of a certain time, of which the beginning will do.
+/// What `text` means: a file, here or in a store; the name of a volume, container or project, whose newest
+/// snapshot in `depot` is meant; or `NAME@TIME` for one of a certain time, of which the beginning will do.
 ///
 /// # Errors
 /// When there is none, or several are meant.
-pub(crate) fn choose(text: &str, directory: &Path) -> anyhow::Result<Chosen> {
+pub(crate) async fn choose(text: &str, depot: &Depot, reach: &shelf::Open<'_>) -> anyhow::Result<Chosen> {
     let path = Path::new(text);
     let is_file = fs::symlink_metadata(path).is_ok_and(|about| !about.is_dir());
+    if text.contains("://") && !is_file {
+        let archive = shelf::at(text, reach).await?;
+        return Ok(Chosen { archive, looked_for: false, volume: None });
+    }
     let (name, time) = text.split_once('@').map_or((text, None), |(name, time)| (name, Some(time)));
     if is_file || !names::is_legal(name) || encoding(name).is_some() {
         return Ok(Chosen { archive: Found::at(path)?, looked_for: false, volume: None });
     }
-    let place = directory.display();
-    let mut found = match below(directory) {
-        Err(error) if is_missing(&error) => {
-            bail!(
+    let place = depot.shown();
+    let mut found = match depot {
+        Depot::Store(store) => shelf::named(store, name, time).await?,
+        Depot::Directory(directory) => match below(directory) {
+            Err(error) if is_missing(&error) => bail!(
                 "cannot find the snapshot {text}: there is no such file, and no directory {place} to look in"
-            )
-        }
-        found => found?,
+            ),
+            found => found?,
+        },
     };
     let all: Vec<_> = found.archives.iter().map(Found::name).collect();
     let is_wanted = |archive: &Found| {
         let named = archive.name() == name || archive.volumes().contains(&name);
-        let at = |time: &str| {
-            let stamp = archive.time().unwrap_or_default();
-            stamp.starts_with(time) || stamp.replace(':', "-").starts_with(time)
-        };
+        let at = |time: &str| is_at(&archive.time().unwrap_or_default(), time);
         named && time.is_none_or(at)
     };
     found.archives.retain(is_wanted);
     if time.is_some() && found.archives.len() > 1 {
-        let files: Vec<_> = found.archives.iter().map(|archive| archive.path.display().to_string()).collect();
+        let files: Vec<_> = found.archives.iter().map(Found::shown).collect();
         bail!("cannot tell which snapshot is meant by {text}: name one of these: {}", files.join(", "));
     }
     let Some(archive) = found.archives.pop() else {
@@ -272,6 +307,11 @@ pub(crate) fn choose(text: &str, directory: &Path) -> anyhow::Result<Chosen> {
     };
     let volume = (archive.name() != name).then(|| name.to_owned());
     Ok(Chosen { archive, looked_for: true, volume })
+}
+
+/// Whether `stamp`, as RFC 3339 has it or as names of files do, begins with `time`.
+pub(crate) fn is_at(stamp: &str, time: &str) -> bool {
+    stamp.starts_with(time) || stamp.replace(':', "-").starts_with(time)
 }
 
 fn is_missing(error: &anyhow::Error) -> bool {

@@ -1,25 +1,28 @@
 //! Restores to a directory of this machine, without an engine.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use snapshotter::config::{Config, Exclude, Need, Overrides};
 use snapshotter::observer::Run;
 use snapshotter::report::RestoreReport;
 use snapshotter::{Archive, RestoreOptions, TarSource, restore};
-use snapshotter_vault::encode::Compression;
-use tempfile::NamedTempFile;
+use snapshotter_vault::encode::{Compression, Encoding, Encryption, Keys};
 
 use crate::job::contents::{self, Pair};
-use crate::job::file;
 use crate::job::found::Found;
+use crate::job::{file, offset};
 
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) archive: Found,
+    pub(crate) keys: Arc<Keys>,
     pub(crate) only: Option<String>,
     /// Volumes whose directories get another name.
     pub(crate) moves: Vec<(String, String)>,
@@ -34,23 +37,24 @@ pub(crate) struct Request {
 /// # Errors
 /// When it cannot be done; what was there is as it was then.
 pub(crate) fn run(request: &Request, run: &Run<'_>) -> anyhow::Result<RestoreReport> {
-    let Request { archive, into, .. } = request;
-    let contents = contents::of(archive)?;
+    let Request { archive, keys, into, .. } = request;
+    let by_offset = !request.paths.is_empty() && offset::is_possible(archive.encoding);
+    // A part of it costs few requests, of which none is spent on what the JSON says.
+    let contents = match if by_offset { contents::described(archive)? } else { None } {
+        Some(contents) => contents,
+        None => contents::of(archive, keys)?,
+    };
     let prefix = contents.prefix.clone();
     let pairs = contents.pairs(request.only.as_deref(), &request.moves)?;
-    match archive.expected() {
-        Ok(expected) => archive.check(&file::sum_of(&archive.path)?, expected)?,
-        Err(text) => run.observer.note(&text),
-    }
-    let plain = plain(archive, into)?;
-    let path = plain.path();
+    let is_part = by_offset && prefix.is_some();
+    let plain = if is_part { Plain::Inside(offset::archive(archive, keys)?) } else { whole(request, run)? };
     let options = RestoreOptions { dry_run: request.dry_run, ..RestoreOptions::default() };
     let Some(prefix) = prefix else {
         if !request.paths.is_empty() {
             bail!("cannot take single paths out of a tar of another program: leave --path out, or use tar");
         }
         let into = Some(into.join(&pairs[0].to));
-        let from_tar = Some(TarSource { file: Some(path), ..TarSource::default() });
+        let from_tar = Some(TarSource { file: Some(plain.path()), ..TarSource::default() });
         let config = Config::from_parts("", [""; 0], Exclude::default(), Need::VolumesOrAll)?;
         return Ok(restore(&config, &RestoreOptions { from_tar, into, ..options }, run)?);
     };
@@ -60,7 +64,8 @@ pub(crate) fn run(request: &Request, run: &Run<'_>) -> anyhow::Result<RestoreRep
     // There is none: all is given.
     let none = Path::new("/proc/self/task/configuration");
     let config = Config::load(none, false, &overrides, Need::Volumes)?;
-    let options = RestoreOptions { archive: Archive::from(path), into: Some(into.clone()), paths, ..options };
+    let archive = plain.archive(archive.shown())?;
+    let options = RestoreOptions { archive, into: Some(into.clone()), paths, ..options };
     Ok(restore(&config, &options, run)?)
 }
 
@@ -81,29 +86,50 @@ fn inside(path: &str, pairs: &[Pair]) -> anyhow::Result<OsString> {
 /// An archive as it is inside.
 enum Plain {
     File(PathBuf),
-    /// Unpacked into a file that goes with this value.
-    Unpacked(NamedTempFile),
+    /// Unpacked into a file without a name.
+    Unpacked(File),
+    /// Still encoded, and read at offsets.
+    Inside(Archive),
 }
 
 impl Plain {
+    /// A path to it. What is read at offsets has none.
     fn path(&self) -> PathBuf {
         match self {
             Plain::File(path) => path.clone(),
-            Plain::Unpacked(file) => file.path().to_owned(),
+            Plain::Unpacked(file) => format!("/proc/self/fd/{}", file.as_raw_fd()).into(),
+            Plain::Inside(_) => PathBuf::new(),
+        }
+    }
+
+    fn archive(self, name: String) -> anyhow::Result<Archive> {
+        match self {
+            Plain::File(path) => Ok(path.into()),
+            Plain::Unpacked(file) => offset::of_file(file, name).context("cannot read what was unpacked"),
+            Plain::Inside(archive) => Ok(archive),
         }
     }
 }
 
-/// Unpacks what is packed, on the filesystem that is restored to.
-fn plain(archive: &Found, into: &Path) -> anyhow::Result<Plain> {
-    if archive.encoding.compression == Compression::None {
-        return Ok(Plain::File(archive.path.clone()));
+/// All of the archive, when it was found to be right: unpacked on the filesystem that is restored to, unless it
+/// is a file that is not packed.
+fn whole(request: &Request, run: &Run<'_>) -> anyhow::Result<Plain> {
+    let Request { archive, keys, into, .. } = request;
+    let expected = archive.expected();
+    if let Err(text) = &expected {
+        run.observer.note(text);
     }
-    let mut input = contents::open(archive)?;
+    let Encoding { compression, encryption } = archive.encoding;
+    if let (Compression::None, Encryption::None, Some(path)) = (compression, encryption, archive.path()) {
+        if let Ok(expected) = expected {
+            archive.check(&file::sum_of(path)?, expected)?;
+        }
+        return Ok(Plain::File(path.to_owned()));
+    }
+    let mut input = contents::open(archive, keys)?;
     let place = into.ancestors().find(|place| place.is_dir()).unwrap_or(Path::new("/"));
-    let shown = archive.path.display();
-    let failed = || format!("cannot unpack {shown} to {}", place.display());
-    let mut file = NamedTempFile::new_in(place).with_context(failed)?;
+    let failed = || format!("cannot unpack {} to {}", archive.shown(), place.display());
+    let mut file = tempfile::tempfile_in(place).with_context(failed)?;
     io::copy(&mut input, &mut file).with_context(failed)?;
     Ok(Plain::Unpacked(file))
 }

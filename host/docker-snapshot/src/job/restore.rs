@@ -3,8 +3,9 @@
 //! and who uses them. The core then replaces each volume as a whole or not at all.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use snapshotter::report::RestoreReport;
 use snapshotter_engine::Error;
 use snapshotter_engine::api::Engine;
@@ -15,6 +16,7 @@ use snapshotter_engine::discover::{Inventory, Storage, discover};
 use snapshotter_engine::helper::{Collected, Helpers, Mount, Prepared, RESTORE, Spec, Streams};
 use snapshotter_engine::hold::{Event, Plan, Way, hold};
 use snapshotter_engine::lease::State;
+use snapshotter_vault::encode::Keys;
 
 use crate::job::contents::{self, Pair};
 use crate::job::file;
@@ -36,7 +38,9 @@ const ARCHIVE: &str = "archive.tar";
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Request {
-    pub(crate) archive: Found,
+    pub(crate) archive: Arc<Found>,
+    /// What it is decrypted with.
+    pub(crate) keys: Arc<Keys>,
     /// The one volume that is meant.
     pub(crate) only: Option<String>,
     /// Volumes that go elsewhere.
@@ -83,7 +87,8 @@ impl Restore<'_> {
     pub(crate) async fn prepare(&self, helpers: &Helpers<'_>) -> anyhow::Result<Intent> {
         let Restore { engine, request, .. } = *self;
         self.check_sum().await?;
-        let contents = contents::of(&request.archive)?;
+        let (archive, keys) = (Arc::clone(&request.archive), Arc::clone(&request.keys));
+        let contents = waiting(move || contents::of(&archive, &keys)).await?;
         let prefix = contents.prefix.clone();
         let pairs = contents.pairs(request.only.as_deref(), &request.moves)?;
         let there = discover(engine, false).await?;
@@ -106,12 +111,14 @@ impl Restore<'_> {
         Ok(Intent { pairs, prefix, made, replaced, stopped, plan })
     }
 
-    /// Holds the file against the checksum that stands beside it.
+    /// Holds the file against the checksum that stands beside it. What lies in a store is held against it as it
+    /// comes, so that it is fetched once.
     async fn check_sum(&self) -> anyhow::Result<()> {
         let archive = &self.request.archive;
         match archive.expected() {
             Ok(expected) => {
-                let sum = file::sum(&archive.path, "checking", self.stop, self.tell).await;
+                let Some(path) = archive.path() else { return Ok(()) };
+                let sum = file::sum(path, "checking", self.stop, self.tell).await;
                 self.stop.check("nothing was changed")?;
                 archive.check(&sum?, expected)
             }
@@ -255,7 +262,11 @@ impl Restore<'_> {
             }
         };
         tell(&Notice::Step("restoring"));
-        let input = if linked.is_some() { Ok(None) } else { contents::open(&self.request.archive).map(Some) };
+        let (archive, keys) = (Arc::clone(&self.request.archive), Arc::clone(&self.request.keys));
+        let input = match linked {
+            Some(_) => Ok(None),
+            None => waiting(move || contents::open(&archive, &keys).map(Some)).await,
+        };
         let result = match input {
             Ok(input) => {
                 let streams = Streams { input, output: Collected::default() };
@@ -305,7 +316,7 @@ impl Restore<'_> {
         if !is_plain || !is_here || engine.maps_users().await? {
             return Ok(None);
         }
-        Ok(Linked::new(&request.archive.path, ARCHIVE).ok())
+        Ok(request.archive.path().and_then(|path| Linked::new(path, ARCHIVE).ok()))
     }
 
     /// Removes the volumes `made` again, unless something is in them.
@@ -342,7 +353,7 @@ impl Restore<'_> {
         if let Err(stopped) = self.stop.check("the volumes are as they were") {
             return stopped;
         }
-        let shown = self.request.archive.path.display().to_string();
+        let shown = self.request.archive.shown();
         match error {
             Error::Input { .. } => anyhow::Error::from(error)
                 .context(format!("cannot restore {shown}: the volumes are as they were")),
@@ -398,6 +409,13 @@ impl Restore<'_> {
         spec.mounts.extend(mounts);
         spec
     }
+}
+
+/// Does `work`, which may wait for a store that this thread serves.
+async fn waiting<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("cannot go on")?
 }
 
 /// The volume that `pair` goes to, made as the one was that it comes from.

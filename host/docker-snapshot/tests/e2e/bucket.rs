@@ -83,6 +83,11 @@ impl Bucket {
         body
     }
 
+    /// Puts something under `name`, whatever is there.
+    pub(crate) fn put(&self, name: &str, body: &[u8]) {
+        assert_eq!(self.request("PUT", &format!("/{NAME}/some/prefix/{name}"), body).0, 200, "{name}");
+    }
+
     fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let (port, length) = (self.port, body.len());

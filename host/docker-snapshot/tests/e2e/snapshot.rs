@@ -142,8 +142,8 @@ fn where_leases_or_archives_cannot_be_written_nothing_is_stopped() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("DOCKER_SNAPSHOT_STATE_DIR"));
     let said = place.refused(&["create", &data, "--output", file.to_str().unwrap()]);
     assert!(said.contains("it is no directory"), "{said}");
-    let said = place.refused(&["create", &data, "--output", "sftp://host/x"]);
-    assert!(said.contains("not built yet"), "{said}");
+    let said = place.refused(&["create", &data, "--output", "ftp://host/x"]);
+    assert!(said.contains("nothing here speaks that"), "{said}");
     assert_eq!(started(), before);
     assert_eq!(place.files(), [""; 0]);
 }

@@ -112,3 +112,101 @@ fn what_nobody_uses_goes_into_stores_as_it_is_read() {
     let before = tree(&data);
     assert!(before.contains("later"));
 }
+
+#[test]
+#[ignore = "needs a Docker Engine: make host-e2e"]
+fn what_lies_in_a_store_is_listed_comes_back_in_parts_and_whole_and_is_verified() {
+    let Some(bucket) = Bucket::start() else { return };
+    let (sandbox, place) = (Sandbox::new(), Place::with(&Bucket::variables()));
+    let (public, key) = key(&place);
+    let data = sandbox.volume("data", &[]);
+    fill(&data);
+    let app = sandbox.run("app", &["-v", &format!("{data}:/data"), "--restart", "always"]);
+    let store = bucket.address();
+    let before = tree(&data);
+    place.report(&["create", &data, "-o", &store, "--age-recipient", &public, "--note", "one"]);
+    write(&data, "later");
+
+    let listed = place.report(&["list", &store]);
+    let snapshot = &listed["snapshots"][0];
+    assert_eq!((&snapshot["note"], &snapshot["encrypted"]), (&"one".into(), &true.into()), "{listed}");
+    assert_eq!((&snapshot["name"], &snapshot["grade"]), (&data.as_str().into(), &"stopped".into()));
+
+    let (into, path) = (place.path().join("part"), format!("/{data}/notes.txt"));
+    let from = ["--from", &store, "--age-identity", &key];
+    let part = ["restore", &data, "--path", &path, "--into", into.to_str().unwrap()];
+    place.report(&[&part[..], &from].concat());
+    assert_eq!(fs::read_to_string(into.join(&data).join("notes.txt")).unwrap(), "note\n");
+    assert_eq!(fs::read_dir(into.join(&data)).unwrap().count(), 1);
+
+    // By the whole address; without a key, and with another's, nothing is touched.
+    let name = bucket.names().into_iter().find(|name| name.contains(".tar")).unwrap();
+    let (address, options) = store.split_once('?').unwrap();
+    let file = format!("{address}/{name}?{options}");
+    let again = ["--force", "--stop-containers"];
+    let started = inspect(&app, "{{.State.StartedAt}}");
+    assert!(place.refused(&[&["restore", &file][..], &again].concat()).contains("no identity is given"));
+    let other = place.path().join("other.txt");
+    assert!(Command::new("age-keygen").arg("-o").arg(&other).output().unwrap().status.success());
+    let wrong = ["--age-identity", other.to_str().unwrap()];
+    let said = place.refused(&[&["restore", &file][..], &again, &wrong].concat());
+    assert!(said.contains("none of the given keys and passphrases fits"), "{said}");
+    assert_eq!(inspect(&app, "{{.State.StartedAt}}"), started);
+    assert!(tree(&data).contains("later"));
+    place.report(&[&["restore", &file, "--age-identity", &key][..], &again].concat());
+    assert_eq!((tree(&data), state(&app).as_str()), (before, "running always"));
+
+    let verified = |quick: &[&str]| {
+        place.run(&[&["--json", "verify", &store, "--age-identity", &key][..], quick].concat())
+    };
+    for quick in [&[][..], &["--quick"]] {
+        let report: Value = serde_json::from_slice(&verified(quick).stdout).unwrap();
+        assert_eq!(report["verified"][0]["ok"], true, "{report}");
+        assert_eq!(report["verified"][0]["sha256"].as_bool(), quick.is_empty().then_some(true));
+    }
+    assert!(!place.all_files().iter().any(|name| name.contains(".tar")), "{:?}", place.all_files());
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: make host-e2e"]
+fn a_flipped_byte_in_a_store_is_named_and_never_swapped_in() {
+    let Some(bucket) = Bucket::start() else { return };
+    let (sandbox, place) = (Sandbox::new(), Place::with(&Bucket::variables()));
+    let passphrase = place.path().join("passphrase");
+    fs::write(&passphrase, "correct horse\n").unwrap();
+    let gpg = ["--gpg-passphrase-file", passphrase.to_str().unwrap()];
+    let data = sandbox.volume("data", &[]);
+    fill(&data);
+    let store = bucket.address();
+    let (mut before, mut seen) = (tree(&data), Vec::new());
+    for flags in [&["--compression", "gzip"][..], &["--compression", "none"], &[]] {
+        for gpg in [&gpg[..], &[]] {
+            place.report(&[&["create", &data, "-o", &store][..], flags, gpg].concat());
+            let names = bucket.names();
+            let name = names.iter().find(|name| name.contains(".tar") && !seen.contains(*name)).unwrap();
+            seen.push(name.clone());
+            place.report(&[&["restore", &data, "--from", &store, "--force"][..], gpg].concat());
+            assert_eq!(tree(&data), before);
+            write(&data, &format!("later{}", seen.len()));
+            before = tree(&data);
+
+            let sound = bucket.get(name);
+            let mut bytes = sound.clone();
+            // The end is kept back until all was found to be right.
+            for at in [bytes.len() / 2, bytes.len() - 1] {
+                bytes[at] ^= 1;
+                bucket.put(name, &bytes);
+                let verify = ["--json", "verify", &data, "--from", &store];
+                let output = place.run(&[&verify[..], gpg].concat());
+                assert_eq!(output.status.code(), Some(1));
+                let said = String::from_utf8_lossy(&output.stdout).into_owned();
+                assert!(said.contains("its SHA-256 is"), "{name}: {said}");
+                place.refused(&[&["restore", &data, "--from", &store, "--force"][..], gpg].concat());
+                assert_eq!(tree(&data), before, "{name}");
+                bytes.clone_from(&sound);
+            }
+            bucket.put(name, &sound);
+        }
+    }
+    assert_eq!(helpers(&sandbox), "");
+}

@@ -11,4 +11,5 @@ mod sealing;
 mod sidecar;
 mod sidecar_alarms;
 mod sidecar_postgres;
+mod stored;
 mod tls;

@@ -63,7 +63,6 @@ fn what_is_no_store_is_refused_in_words() {
     let home = tempfile::tempdir().unwrap();
     let refused = |store: &str, reason| refused(home.path(), &["--output", store], reason);
     refused("ftp://host/x", "nothing here speaks that");
-    refused("sftp://host/x", "SFTP is not built yet");
     refused("s3:https://host/bucket", "write s3://bucket?endpoint=https://host");
     refused("s3://key:hidden@bucket", "it has a password in it");
     refused("s3://bucket?colour=blue", "colour");
