@@ -14,7 +14,7 @@ use super::encoding::{Compression, Encoding, Encryption};
 use super::error::{Error, Result};
 use super::seal::Keys;
 use super::source::ReadAt;
-use super::zstd::{Decompressor, Foot, LARGEST, Table, checksum};
+use super::zstd::{self, Decompressor, Foot, LARGEST, Table, checksum};
 use plain::Plain;
 
 /// How much of the end is fetched in one request: the table of 80 GiB, and more where it is larger.
@@ -23,6 +23,9 @@ const TAIL: u64 = 256 << 10;
 const REQUEST: u64 = 8 << 20;
 /// Content that is kept, at most, but for one frame that is larger.
 const KEPT: usize = 24 << 20;
+
+/// So many frames are read at offsets, 8 TiB of ours: the table is in memory.
+const MOST: usize = 1 << 21;
 
 /// An encoded archive that is read at offsets. Several threads may do so, one at a time.
 pub struct SeekableDecoder<S> {
@@ -183,6 +186,11 @@ fn frames<S: ReadAt>(plain: &mut Plain<S>) -> Result<Vec<Frame>> {
     let missing = || Error::unsupported("it has no seek table of ours, so it can only be read as a whole");
     let mut tail = plain.read(length - length.min(TAIL), length.min(TAIL))?;
     let foot = Foot::read(&tail)?.ok_or_else(missing)?;
+    if foot.frames > MOST {
+        return Err(Error::unsupported(
+            "it has too many frames to be read at offsets, and can only be read as a whole",
+        ));
+    }
     let size = (foot.length() + Table::PROOF) as u64;
     let start =
         length.checked_sub(size).ok_or_else(|| Error::damaged("its seek table claims more than there is"))?;
@@ -200,8 +208,11 @@ fn frames<S: ReadAt>(plain: &mut Plain<S>) -> Result<Vec<Frame>> {
     for entry in table.entries() {
         if u64::from(entry.content) > LARGEST {
             return Err(Error::unsupported(
-                "it has a frame of more than 16 MiB, so it can only be read as a whole",
+                "it has a frame of more than 4 MiB, so it can only be read as a whole",
             ));
+        }
+        if entry.content > 0 && entry.compressed as usize > zstd::longest(entry.content) {
+            return Err(Error::damaged("its seek table has a frame that cannot be"));
         }
         if entry.content > 0 {
             let (compressed, checksum) = (entry.compressed, entry.checksum);

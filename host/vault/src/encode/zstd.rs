@@ -11,7 +11,7 @@ mod scan;
 mod table;
 
 pub(super) use compress::{Compressor, is_random};
-pub(super) use frame::{Decompressor, LARGEST, checksum};
+pub(super) use frame::{Decompressor, LARGEST, checksum, longest};
 pub(super) use scan::{Found, Frames};
 pub(super) use table::{Entry, Foot, Table};
 

@@ -197,7 +197,7 @@ fn a_frame_that_claims_a_window_of_gigabytes_is_refused_and_a_bomb_takes_no_memo
     assert!(peak_memory() - before < 200 << 20, "other tests run beside this one, and none takes so much");
 }
 
-fn peak_memory() -> u64 {
+pub(crate) fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10

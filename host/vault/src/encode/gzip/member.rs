@@ -16,7 +16,7 @@ const FOOT: usize = 8;
 /// An empty stream of deflate.
 const NOTHING: [u8; 2] = [3, 0];
 /// What a member of ours holds at most. Blocks are smaller.
-pub(in super::super) const LARGEST: u32 = 16 << 20;
+pub(in super::super) const LARGEST: u32 = 4 << 20;
 
 /// Makes members of blocks at one level.
 pub(in super::super) struct Compressor {

@@ -8,8 +8,9 @@ use super::super::error::{Error, Result};
 pub(super) const MAGIC: u32 = 0xfd2f_b528;
 /// Bytes that a header has at most, with the magic number.
 pub(super) const LONGEST_HEADER: usize = 18;
-/// A frame with more content than this is decompressed piece by piece, and cannot be read at an offset.
-pub(in super::super) const LARGEST: u64 = 16 << 20;
+/// A frame with more content than this, which is what ours have, is decompressed piece by piece, and cannot be read at
+/// an offset: each of the crew's threads holds some of those that are smaller.
+pub(in super::super) const LARGEST: u64 = 4 << 20;
 /// The largest window that is taken, as `zstd -d` without `--long`.
 pub(super) const LARGEST_WINDOW_LOG: u32 = 27;
 
@@ -65,6 +66,11 @@ impl Header {
             checksum: descriptor & 0x04 != 0,
         })
     }
+}
+
+/// The bytes that a frame with so much content may have, if libzstd made it.
+pub(in super::super) fn longest(content: u32) -> usize {
+    zstd_safe::compress_bound(content as usize)
 }
 
 /// The checksum at the end of a whole frame, if it has one.

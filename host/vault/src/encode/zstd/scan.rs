@@ -14,8 +14,10 @@ use super::table::{Entry, FOOT, Foot, HEAD, MARK, SKIPPABLE_TABLE, Table};
 const PIECE: usize = 1 << 20;
 /// What a block has at most. RFC 8878, section 3.1.1.2.
 const LARGEST_BLOCK: u64 = 128 << 10;
-/// So many frames of a file without our mark are held against its table, if it has one.
-const FRAMES_OF_OTHERS: usize = 1 << 20;
+/// So many frames of a file without our mark are held against its table, if it has one. One with it may have one more
+/// for each stretch of so many bytes of content, where ours has one for sixteen: what lists more was made to take memory.
+const FRAMES: usize = 1 << 20;
+const STRETCH: u64 = 256 << 10;
 
 /// What comes next.
 #[derive(Debug)]
@@ -65,7 +67,7 @@ impl<R: Read> Frames<R> {
     }
 
     /// What comes next; `buffer` is used for it.
-    pub(in super::super) fn next(&mut self, buffer: Vec<u8>) -> Result<Found> {
+    pub(in super::super) fn next(&mut self, mut buffer: Vec<u8>) -> Result<Found> {
         loop {
             if let Some(large) = self.large.take() {
                 if let Some(piece) = self.piece(large)? {
@@ -86,7 +88,11 @@ impl<R: Read> Frames<R> {
             if magic == MAGIC {
                 let header = Header::read(head)?;
                 match header.content.filter(|content| *content <= LARGEST) {
-                    Some(content) => return self.frame(header, content, buffer),
+                    Some(content) => {
+                        if let Some(found) = self.frame(header, content, std::mem::take(&mut buffer))? {
+                            return Ok(found);
+                        }
+                    }
                     None => self.large = Some(Large::new(Vec::new(), self.input.position())?),
                 }
             } else if magic & 0xffff_fff0 == 0x184d_2a50 {
@@ -111,8 +117,9 @@ impl<R: Read> Frames<R> {
         Ok(Found::End)
     }
 
-    /// Takes one frame with `content` bytes of content.
-    fn frame(&mut self, header: Header, content: u64, mut buffer: Vec<u8>) -> Result<Found> {
+    /// Takes one frame with `content` bytes of content. `None` of one that takes more room than such a frame needs, and so
+    /// is not held.
+    fn frame(&mut self, header: Header, content: u64, mut buffer: Vec<u8>) -> Result<Option<Found>> {
         let start = self.input.position();
         // What libzstd makes of so much content, and room for blocks that hold little.
         let bound = content + content / 128 + (64 << 10);
@@ -137,7 +144,7 @@ impl<R: Read> Frames<R> {
             }
             if buffer.len() as u64 > bound {
                 self.large = Some(Large::new(buffer, start)?);
-                return self.next(Vec::new());
+                return Ok(None);
             }
         }
         self.need(&mut buffer, if header.checksum { 4 } else { 0 })?;
@@ -145,7 +152,7 @@ impl<R: Read> Frames<R> {
         let entry = Entry::of(&buffer, content)?;
         self.content += content as u64;
         self.met(Some(Entry { checksum: entry.checksum.filter(|_| header.checksum), ..entry }))?;
-        Ok(Found::Frame(buffer, content))
+        Ok(Some(Found::Frame(buffer, content)))
     }
 
     fn need(&mut self, buffer: &mut Vec<u8>, count: u64) -> Result<()> {
@@ -239,9 +246,14 @@ impl<R: Read> Frames<R> {
     }
 
     fn met(&mut self, entry: Option<Entry>) -> Result<()> {
+        let more = usize::try_from(self.content / STRETCH).unwrap_or(usize::MAX);
         match entry {
-            Some(entry) if self.promised || self.met.entries().len() < FRAMES_OF_OTHERS => {
+            Some(entry) if self.met.entries().len() < FRAMES => self.met.push(entry),
+            Some(entry) if self.promised && self.met.entries().len() < FRAMES.saturating_add(more) => {
                 self.met.push(entry)
+            }
+            Some(_) if self.promised => {
+                Err(Error::damaged("it has far more frames than there is content for them"))
             }
             _ => {
                 self.uncounted = true;
