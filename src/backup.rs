@@ -2,6 +2,7 @@
 
 mod attributes;
 mod bundle;
+mod earlier;
 mod index;
 mod large;
 mod options;
@@ -27,6 +28,7 @@ use crate::archive::end::Tail;
 use crate::archive::entry::{Entry, Kind};
 use crate::archive::open::Reader;
 use crate::archive::stream::{NO_ARCHIVE, Stream};
+use crate::backup::earlier::Earlier;
 use crate::backup::index::BackupIndex;
 pub use crate::backup::options::{BackupOptions, ChecksumPolicy};
 use crate::backup::outlet::Outlet;
@@ -46,7 +48,9 @@ use crate::name::Shown;
 use crate::observer::{Phase, Run};
 use crate::report::BackupReport;
 use crate::snapshot::catalog::{self, Catalog, Depth};
-use crate::snapshot::manifest::{FORMAT, Manifest, NEEDS_INDEX, NEEDS_LATE, NEWEST_FORMAT, Warnings};
+use crate::snapshot::manifest::{
+    FORMAT, Manifest, NEEDS_INDEX, NEEDS_LATE, NEEDS_REFERENCES, NEWEST_FORMAT, Warnings,
+};
 use crate::snapshot::{
     SNAPSHOT_INDEX, SNAPSHOT_JSON, SnapshotVolume, VOLUMES_DATA, begin_block, under, volumes_data,
 };
@@ -111,7 +115,7 @@ fn stream(
     let started = Instant::now();
     let kinds = config.check_volumes()?;
     let stream = Stream::new(to, Shown::from(name), run);
-    let backup = Backup { config, kinds: &kinds, before: &[], in_use, options, run, started };
+    let backup = Backup { config, kinds: &kinds, before: &[], earlier: None, in_use, options, run, started };
     let written = backup.write(Outlet::Stream(&stream)).and_then(|(report, _)| {
         stream.finish()?;
         Ok(report)
@@ -130,14 +134,19 @@ fn append(config: &Config, options: &BackupOptions, run: &Run) -> Result<BackupR
     let kinds = config.check_volumes()?;
     let append_options =
         AppendOptions { lock_timeout: options.lock_timeout, discard_tail: options.discard_tail };
-    let mut before = Vec::new();
+    let (mut before, mut previous) = (Vec::new(), Err(None));
     let mut append = Append::open(&options.archive, append_options, run, |reader, run| {
         let (end, catalog) = find_end(reader, run)?;
+        if options.incremental {
+            previous = earlier::find(&catalog, config, options);
+        }
         before = remarks::volumes_before(catalog, &config.prefix);
         Ok(end)
     })?;
     let in_use = config.in_use(append.reader().id());
-    let backup = Backup { config, kinds: &kinds, before: &before, in_use, options, run, started };
+    let earlier = earlier::open(append.reader(), previous, config, options, run)?;
+    let before = before.as_slice();
+    let backup = Backup { config, kinds: &kinds, before, earlier, in_use, options, run, started };
     let written = backup.write(Outlet::Archive(&append)).and_then(|(report, end)| {
         run.cancel.check("the archive is as it was")?;
         append.commit(end, &begin_block())?;
@@ -177,6 +186,8 @@ struct Backup<'a> {
     kinds: &'a [VolumeType],
     /// The volumes as the last snapshot has them.
     before: &'a [VolumeBefore],
+    /// The last snapshot, if it may be referred to.
+    earlier: Option<Earlier>,
     /// Files that this run uses.
     in_use: Vec<FileId>,
     options: &'a BackupOptions,
@@ -186,31 +197,32 @@ struct Backup<'a> {
 
 impl Backup<'_> {
     /// Writes all but what makes it count: reports it, and says where it ends.
-    fn write(&self, outlet: Outlet) -> Result<(BackupReport, u64)> {
-        let Backup { config, kinds, before, ref in_use, options, run, started } = *self;
-        let volumes = volumes::open_all(config, kinds, in_use, options, run)?;
+    fn write(self, outlet: Outlet) -> Result<(BackupReport, u64)> {
+        let Backup { config, kinds, before, earlier, in_use, options, run, started } = self;
+        let volumes = volumes::open_all(config, kinds, &in_use, options, run)?;
         let created = Time::now();
 
         run.observer.begin(Phase::BackingUp, None);
         let shared = BackupRun::new(outlet, run);
         let scheduler = Scheduler::new(&shared);
-        let has_index = options.index || outlet.is_stream();
+        let has_index = options.index || options.incremental || outlet.is_stream();
         let template = closing_entry(&config.prefix, SNAPSHOT_INDEX, &[], created);
         let (stored, mut closing) = scheduler.with_helpers(|| {
             let index = has_index.then(|| BackupIndex::new(template));
-            let mut sink = Sink::new(&scheduler, options.checksum, index);
-            let stored = store(&volumes, config, in_use, before, &shared, &mut sink)?;
+            let mut sink = Sink::new(&scheduler, options.checksum, index, earlier);
+            let stored = store(&volumes, config, &in_use, before, &shared, &mut sink)?;
             Ok((stored, sink.settle()?))
         })?;
         let warnings = shared.take_warnings();
         let (entries, size, unhashed) = (closing.entries, closing.size, closing.unhashed);
+        let references = closing.references;
 
         let index = closing.index()?;
         let list = volumes_data::encode(volumes.iter().map(|volume| (volume.path, volume.kind)));
         closing.file(&closing_entry(&config.prefix, VOLUMES_DATA, &list, created), &list, Cover::Full)?;
         closing.settle_leap()?;
         let manifest = manifest(config, options, created, &stored, &closing, &warnings);
-        let json = manifest.with_index(index).encode();
+        let json = manifest.with_index(index, created).encode();
         let entry = closing_entry(&config.prefix, SNAPSHOT_JSON, &json, created);
         let checksum = closing.file(&entry, &json, Cover::Close)?;
         run.cancel.check(outlet.state())?;
@@ -221,6 +233,7 @@ impl Backup<'_> {
             prefix: config.prefix.clone(),
             volumes: stored,
             entries,
+            references,
             size,
             bytes: end - outlet.start(),
             unhashed,
@@ -261,16 +274,20 @@ fn manifest(
         warnings: warnings.kept.clone(),
         digest: closing.digest.to_hex(),
         index: None,
+        bases: closing.bases.clone(),
     }
 }
 
 impl Manifest {
-    /// With an index: where its last part is, and whether content has its checksum there.
-    fn with_index(self, index: Option<(u64, bool)>) -> Self {
+    /// With an index: where its last part is, and whether content has its checksum there. The time when it was
+    /// begun is then of use to the next one.
+    fn with_index(self, index: Option<(u64, bool)>, created: Time) -> Self {
         let Some((offset, has_late)) = index else { return self };
-        let needs = [Some(NEEDS_INDEX), has_late.then_some(NEEDS_LATE)];
+        let needs_bases = (!self.bases.is_empty()).then_some(NEEDS_REFERENCES);
+        let needs = [Some(NEEDS_INDEX), has_late.then_some(NEEDS_LATE), needs_bases];
         let needs = needs.into_iter().flatten().map(str::to_owned).collect();
-        Manifest { format: NEWEST_FORMAT, needs, index: Some(offset), ..self }
+        let created = created.to_rfc3339_exact();
+        Manifest { format: NEWEST_FORMAT, needs, created, index: Some(offset), ..self }
     }
 }
 

@@ -32,6 +32,10 @@ pub struct Config {
     pub volumes: Vec<Volume>,
     /// What of the volumes is not backed up.
     pub exclude: Exclude,
+    /// Whether a backup stores what changed, by reference to the snapshot before; `None` where nothing is said.
+    pub incremental: Option<bool>,
+    /// Of so many snapshots, one at least stores all.
+    pub full_every: Option<u64>,
     /// The file that it was read from, if any: where that lies inside a volume, a backup leaves it out, and a
     /// restore leaves it as it is.
     pub file: Option<PathBuf>,
@@ -137,6 +141,7 @@ impl Config {
         let parse = if is_moved { Volume::parse_moved } else { Volume::parse };
         let mut config = Config::assemble(&prefix, volumes, parse, exclude, need)?;
         config.file = file;
+        (config.incremental, config.full_every) = (document.incremental, document.full_every);
         Ok(config)
     }
 
@@ -181,12 +186,15 @@ impl Config {
             let reason = "there are no volumes: list their paths, as in `volumes: [/data]`";
             return Err(volumes_origin.refuse(DocumentPart::Volumes, reason));
         }
-        Ok(Config { prefix, volumes, exclude, file: None, volumes_origin })
+        let (incremental, full_every, file) = (None, None, None);
+        Ok(Config { prefix, volumes, exclude, incremental, full_every, file, volumes_origin })
     }
 
     /// The text of a configuration file that says the same.
     pub fn to_yaml(&self) -> String {
         let mut text = format!("prefix: {}\n", quoted(&self.prefix));
+        text.extend(self.incremental.map(|incremental| format!("incremental: {incremental}\n")));
+        text.extend(self.full_every.map(|every| format!("full_every: {every}\n")));
         let volumes: Vec<&str> = self.volumes.iter().map(Volume::path).collect();
         let patterns: Vec<&str> = self.exclude.patterns().iter().map(String::as_str).collect();
         for (key, items) in [("volumes:\n", volumes), ("exclude:\n", patterns)] {

@@ -10,3 +10,7 @@ pub const DEFAULT_ARCHIVE: &str = "/backup.tar";
 pub const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_mins(10);
 /// The name and version that snapshots carry.
 pub const PROGRAM: &str = concat!("snapshotter ", env!("CARGO_PKG_VERSION"));
+/// Of so many incremental snapshots under one prefix, one at least stores all.
+pub const DEFAULT_FULL_EVERY: u64 = 30;
+/// Times are trusted that lie this much before a snapshot was begun: filesystems keep them to two seconds, or better.
+pub const DEFAULT_CLOCK_MARGIN: Duration = Duration::from_secs(2);

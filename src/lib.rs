@@ -68,7 +68,9 @@ pub use archive::init::{init_archive, init_archive_over};
 pub use archive::member::{Member, Stored};
 pub use archive::source::{Archive, Source};
 pub use backup::{BackupOptions, ChecksumPolicy, backup, backup_to, backup_to_stdout};
-pub use defaults::{DEFAULT_ARCHIVE, DEFAULT_CONFIG, DEFAULT_LOCK_TIMEOUT, PROGRAM};
+pub use defaults::{
+    DEFAULT_ARCHIVE, DEFAULT_CLOCK_MARGIN, DEFAULT_CONFIG, DEFAULT_FULL_EVERY, DEFAULT_LOCK_TIMEOUT, PROGRAM,
+};
 pub use error::{Error, Hint, Result};
 pub use report::{BackupReport, Listing, RestoreReport, Verification};
 pub use restore::{OwnerMapping, RestoreOptions, TarSource, restore};

@@ -1,6 +1,7 @@
 //! Which members of an archive make a snapshot: from its `.snapshot-begin` to the `snapshot.json` whose own
 //! record closes it. This layer knows the archive below it, and nothing of filesystems.
 
+pub(crate) mod base;
 pub(crate) mod catalog;
 pub(crate) mod close;
 pub(crate) mod digest;
@@ -10,21 +11,27 @@ pub(crate) mod index;
 pub(crate) mod layout;
 pub(crate) mod leap;
 pub(crate) mod manifest;
+pub(crate) mod resolve;
 pub(crate) mod salvage;
 pub(crate) mod select;
 pub(crate) mod strip;
 pub(crate) mod volumes_data;
+pub(crate) mod whole;
 
+use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::archive::BLOCK;
 use crate::archive::ustar::{Block, HeaderFields, flag};
 use crate::archive::walk::Walk;
+use crate::snapshot::base::Base;
 use crate::snapshot::gaps::Gaps;
+use crate::snapshot::index::asked::Asked;
 use crate::snapshot::index::place::IndexPlace;
 use crate::snapshot::layout::Layout;
 pub use crate::snapshot::manifest::SnapshotVolume;
-use crate::snapshot::manifest::{Manifest, NEEDS_INDEX, NEEDS_LATE};
+use crate::snapshot::manifest::{Manifest, NEEDS_INDEX, NEEDS_LATE, NEEDS_REFERENCES};
 use crate::snapshot::strip::Strip;
 use crate::time::Time;
 use crate::volume::id;
@@ -101,6 +108,13 @@ pub(crate) struct Snapshot {
     pub(crate) index: IndexPlace,
     /// Content may have its checksum there.
     pub(crate) has_late: bool,
+    /// Members of it may lie in earlier snapshots alone: in these, in the archive's order.
+    pub(crate) has_references: bool,
+    pub(crate) bases: Vec<Base>,
+    /// Of members in earlier snapshots, the offsets of those that are left out as they are damaged.
+    pub(crate) lost: Arc<HashSet<u64>>,
+    /// Of members in earlier snapshots, which are asked for, where not all are.
+    pub(crate) asked: Option<Arc<Asked>>,
 }
 
 impl Snapshot {
@@ -112,13 +126,19 @@ impl Snapshot {
         let table = manifest.index.and_then(|offset| start.checked_add(offset));
         let index = match table.filter(|table| (start..close.start).contains(table)) {
             Some(table) => IndexPlace::Table(table),
-            None if manifest.needs(NEEDS_INDEX) || manifest.needs(NEEDS_LATE) => IndexPlace::Lost,
+            None if [NEEDS_INDEX, NEEDS_LATE, NEEDS_REFERENCES].iter().any(|need| manifest.needs(need)) => {
+                IndexPlace::Lost
+            }
             None => IndexPlace::Nowhere,
         };
         let has_late = manifest.needs(NEEDS_LATE);
+        let has_references = manifest.needs(NEEDS_REFERENCES);
+        let mut bases: Vec<Base> =
+            manifest.bases.into_iter().filter_map(|item| Base::of(item, start)).collect();
+        bases.sort_by_key(|base| base.start);
         Snapshot {
             id: blake3::Hash::from_bytes(*digest).to_hex()[..8].to_owned(),
-            created: parse_time(&manifest.created),
+            created: Time::from_rfc3339(&manifest.created).unwrap_or_default(),
             layout: Layout::new(names.collect()),
             program: manifest.program,
             prefix: manifest.prefix,
@@ -141,6 +161,10 @@ impl Snapshot {
             unwanted: Gaps::default(),
             index,
             has_late,
+            has_references,
+            bases,
+            lost: Arc::default(),
+            asked: None,
         }
     }
 
@@ -171,6 +195,10 @@ impl Snapshot {
             unwanted: Gaps::default(),
             index: IndexPlace::Nowhere,
             has_late: false,
+            has_references: false,
+            bases: Vec::new(),
+            lost: Arc::default(),
+            asked: None,
         }
     }
 
@@ -189,7 +217,13 @@ impl Snapshot {
     /// Has what is left of its index be all that there is of it.
     pub(crate) fn keep_to(&mut self, index: IndexPlace) {
         self.has_late = index != IndexPlace::Nowhere;
+        self.has_references = self.has_late;
         self.index = index;
+    }
+
+    /// Whether something that was in it is left out, as it is damaged.
+    pub(crate) fn is_partial(&self) -> bool {
+        !self.gaps.is_empty() || !self.lost.is_empty()
     }
 
     /// Nothing of these stretches is asked for, and so its members are not counted.
@@ -209,9 +243,4 @@ impl Snapshot {
     pub(crate) fn is_go(&self) -> bool {
         self.layout.is_go()
     }
-}
-
-fn parse_time(text: &str) -> Time {
-    let time = text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second);
-    Time { secs: time.unwrap_or_default(), nanos: 0 }
 }

@@ -1,5 +1,7 @@
 //! A point in time as filesystems and pax archives keep it: whole seconds and nanoseconds.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -81,6 +83,16 @@ impl Time {
         Some(Time { secs: secs.try_into().ok()?, nanos: nanos.try_into().ok()? })
     }
 
+    /// So much earlier.
+    pub(crate) fn before(self, by: Duration) -> Self {
+        let (secs, nanos) = (i64::try_from(by.as_secs()).unwrap_or(i64::MAX), by.subsec_nanos());
+        let (borrowed, nanos) = match self.nanos.checked_sub(nanos) {
+            Some(nanos) => (0, nanos),
+            None => (1, self.nanos + 1_000_000_000 - nanos),
+        };
+        Time { secs: self.secs.saturating_sub(secs).saturating_sub(borrowed), nanos }
+    }
+
     /// Without its nanoseconds.
     pub(crate) fn whole(self) -> Self {
         Time { nanos: 0, ..self }
@@ -103,6 +115,16 @@ impl<'de> Deserialize<'de> for Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_earlier_time_borrows_a_second() {
+        let time = |secs, nanos| Time { secs, nanos };
+        let before = |time: Time, millis| time.before(Duration::from_millis(millis));
+        assert_eq!(before(time(5, 0), 2000), time(3, 0));
+        assert_eq!(before(time(5, 100), 20), time(4, 980_000_100));
+        assert_eq!(before(time(5, 20_000_000), 20), time(5, 0));
+        assert_eq!(time(i64::MIN, 0).before(Duration::MAX).secs, i64::MIN);
+    }
 
     #[test]
     fn pax_times_are_sign_and_magnitude() {

@@ -1,10 +1,10 @@
 //! Reading a whole archive and holding everything in it against its checksums.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::archive::chunk::Chunks;
 use crate::archive::content::Content;
 use crate::archive::decode::Head;
 use crate::archive::end::Tail;
@@ -12,8 +12,7 @@ use crate::archive::member::Member;
 use crate::archive::open::Reader;
 use crate::archive::search::LostName;
 use crate::archive::source::Archive;
-use crate::archive::walk::{CHUNK, Step, Walk};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::ids::explain;
 use crate::fs::stream;
 use crate::name::Shown;
@@ -24,9 +23,11 @@ use crate::snapshot::close::Census;
 use crate::snapshot::gaps::Gaps;
 use crate::snapshot::index::check::IndexCheck;
 use crate::snapshot::index::place::IndexPlace;
+use crate::snapshot::layout::Place;
 use crate::snapshot::salvage::{self, Remnant};
 use crate::snapshot::select::SnapshotFilter;
-use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, index, select, under, volumes_data};
+use crate::snapshot::whole::{Trust, WholeStep, WholeWalk};
+use crate::snapshot::{Snapshot, SnapshotVolume, VOLUMES_DATA, index, resolve, select, under, volumes_data};
 
 /// Which archive, and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -86,11 +87,16 @@ pub fn members(
     if !options.filter.admits(&snapshot) {
         return Err(options.filter.nothing(&Shown::from(snapshot.id.as_str())));
     }
-    let mut walk = Walk::new(Arc::clone(&reader), snapshot.start);
+    let mut walk = WholeWalk::new(&reader, &snapshot, Trust::Jumped)?;
     let mut census = Census::begun(snapshot.start);
-    while walk.position() < snapshot.end {
-        let Step::Member(member) = walk.step()? else { break };
-        if member.stored.start < snapshot.close {
+    loop {
+        let (member, is_own) = match walk.step(snapshot.end)? {
+            WholeStep::Own(head) => (head, true),
+            WholeStep::Base(head) => (head, false),
+            WholeStep::Lost(lost) => return Err(lost.error),
+            WholeStep::End => break,
+        };
+        if is_own && member.stored.start < snapshot.close {
             census.member(&member.stored);
         }
         run.cancel.check("nothing was changed")?;
@@ -135,8 +141,10 @@ pub fn verify(options: &ListOptions, run: &Run) -> Result<Verification> {
     let lengths = chosen.iter().map(|&at| reported[at].snapshot.end - reported[at].snapshot.start);
     run.observer.begin(Phase::Verifying, Some(if is_all { reader.len() } else { lengths.sum() }));
     let later = select::later_before(reported.iter().map(|found| &found.snapshot));
+    let mut seen = CheckedBefore::default();
     for &at in &chosen {
-        let mut found = snapshot_members(&reader, reported[at], &options.filter, run, &mut problems)?;
+        let mut found =
+            snapshot_members(&reader, reported[at], &options.filter, run, &mut seen, &mut problems)?;
         found.older_than = later[at].map(|later| reported[later].snapshot.id.clone());
         snapshots.push(found);
     }
@@ -202,32 +210,37 @@ fn snapshot_members(
     remnant: &Remnant,
     filter: &SnapshotFilter,
     run: &Run,
+    seen: &mut CheckedBefore,
     problems: &mut Vec<Problem>,
 ) -> Result<Verified> {
     let (snapshot, before) = (&remnant.snapshot, problems.len());
-    let mut found = Verified::new(remnant);
+    let (mut found, mut buffer) = (Verified::new(remnant), vec![0; 1 << 20]);
     let mut index = open_index(reader, remnant, run, problems)?;
-    let mut buffer = vec![0; 1 << 20];
-    let mut walk = Walk::with_data(Arc::clone(reader), snapshot.start, Chunks::new(2, CHUNK));
+    let mut walk = open_walk(reader, snapshot, problems)?;
     loop {
-        snapshot.gaps.step_over(&mut walk);
-        if walk.position() >= snapshot.end {
-            break;
-        }
-        let Step::Member(mut member) = walk.step()? else { break };
+        let (mut member, is_own) = match walk.step(snapshot.end)? {
+            WholeStep::Own(head) => (head, true),
+            WholeStep::Base(head) => (head, false),
+            WholeStep::Lost(lost) => {
+                is_sound(Err(lost.error), problems)?;
+                continue;
+            }
+            WholeStep::End => break,
+        };
         let place = snapshot.layout.locate(member.name);
         if place.as_ref().is_some_and(|place| !filter.has(&snapshot.volumes[place.volume].path)) {
-            index.pass();
+            index.pass(is_own);
             continue;
         }
-        if let Err(error) = index.take(&mut member, place.as_ref(), snapshot) {
-            problems.push(problem_of(error)?);
+        if !is_own {
+            let checked = seen.check_reference(reader, snapshot, &member, &mut buffer, run);
+            found.count(place.as_ref(), is_sound(checked, problems)?);
+            continue;
         }
-        let is_list = || is_list(snapshot, &member) || snapshot.is_index(member.name);
-        let is_closing = || member.stored.start == snapshot.close || is_list();
+        is_sound(index.take(&mut member, place.as_ref(), snapshot), problems)?;
         let sound = match &place {
             Some(place) => &mut found.volumes[place.volume].sound,
-            None if found.volumes.is_empty() && !is_closing() => &mut found.sound,
+            None if found.volumes.is_empty() && !is_closing(snapshot, &member) => &mut found.sound,
             None => &mut 0,
         };
         if snapshot.is_go() {
@@ -240,19 +253,79 @@ fn snapshot_members(
         }
         let read = if member.stored.is_hashed() { &mut found.checked } else { &mut found.unhashed };
         *read += member.stored.length;
-        match check(reader, remnant, &member, &mut buffer, run) {
-            Ok(()) => *sound += 1,
-            Err(error) => problems.push(problem_of(error)?),
+        if is_sound(check(reader, remnant, &member, &mut buffer, run), problems)? {
+            *sound += 1;
+        } else {
+            seen.damaged.insert(member.stored.start);
         }
         run.observer.member(member.name);
     }
-    found.sound += found.volumes.iter().map(|volume| volume.sound).sum::<u64>();
-    if !filter.volumes.is_empty() {
-        found.volumes.retain(|volume| filter.has(&volume.path));
-        found.entries = found.volumes.iter().map(|volume| volume.entries).sum();
-    }
+    seen.checked.push(snapshot.start..snapshot.end);
+    found.keep_to(filter);
     found.ok = remnant.is_whole() && problems.len() == before;
     Ok(found)
+}
+
+/// Whether nothing is wrong with what was checked; else that is one more problem.
+fn is_sound(checked: Result<()>, problems: &mut Vec<Problem>) -> Result<bool> {
+    match checked {
+        Ok(()) => Ok(true),
+        Err(error) => problem_of(error).map(|problem| problems.push(problem)).map(|()| false),
+    }
+}
+
+/// A walk over all members; where the index that has its references cannot be read, over its own.
+fn open_walk<'s>(
+    reader: &Arc<Reader>,
+    snapshot: &'s Snapshot,
+    problems: &mut Vec<Problem>,
+) -> Result<WholeWalk<'s>> {
+    if let Some(reason) = resolve::missing(snapshot).filter(|_| snapshot.refused.is_none()) {
+        problems.push(Problem { offset: snapshot.start, reason });
+    }
+    WholeWalk::with_own_data(reader, snapshot).or_else(|error| {
+        problems.push(problem_of(error)?);
+        Ok(WholeWalk::own_with_data(reader, snapshot))
+    })
+}
+
+/// What was checked before: later snapshots may refer to it.
+#[derive(Debug, Default)]
+struct CheckedBefore {
+    /// The snapshots whose members were all checked, or all of the volumes that are asked for.
+    checked: Vec<Range<u64>>,
+    /// Offsets of members that are damaged.
+    damaged: HashSet<u64>,
+}
+
+impl CheckedBefore {
+    /// Checks the content of a member that `snapshot` refers to, unless that was done.
+    fn check_reference(
+        &self,
+        reader: &Reader,
+        snapshot: &Snapshot,
+        member: &Head,
+        buffer: &mut [u8],
+        run: &Run,
+    ) -> Result<()> {
+        let start = member.stored.start;
+        let is_as_written = if self.checked.iter().any(|range| range.contains(&start)) {
+            !self.damaged.contains(&start)
+        } else {
+            let content = Content::new(reader, member.data());
+            match content.check(buffer, |_| run.cancel.check("nothing was changed")) {
+                Err(Error::Damaged { .. }) => false,
+                other => other.map(|()| true)?,
+            }
+        };
+        if is_as_written {
+            return Ok(());
+        }
+        let name = Shown::from(member.name);
+        let reason =
+            format!("{name}: it is stored at offset {start}, in an earlier snapshot, and damaged there");
+        Err(reader.damaged(snapshot.start, reason))
+    }
 }
 
 /// The index of a snapshot, or what is left of it.
@@ -279,6 +352,22 @@ fn open_index(
 }
 
 impl Verified {
+    /// Counts a member of a volume.
+    fn count(&mut self, place: Option<&Place>, is_sound: bool) {
+        if let Some(volume) = place.and_then(|place| self.volumes.get_mut(place.volume)) {
+            volume.sound += u64::from(is_sound);
+        }
+    }
+
+    /// Adds up the volumes, and leaves out those that are not asked for.
+    fn keep_to(&mut self, filter: &SnapshotFilter) {
+        self.sound += self.volumes.iter().map(|volume| volume.sound).sum::<u64>();
+        if !filter.volumes.is_empty() {
+            self.volumes.retain(|volume| filter.has(&volume.path));
+            self.entries = self.volumes.iter().map(|volume| volume.entries).sum();
+        }
+    }
+
     fn new(remnant: &Remnant) -> Self {
         let snapshot = &remnant.snapshot;
         let volume = |volume: &SnapshotVolume| VerifiedVolume {
@@ -300,6 +389,11 @@ impl Verified {
             unhashed: 0,
         }
     }
+}
+
+/// Whether a member belongs to no volume, as one that closes a snapshot, or is of its index.
+fn is_closing(snapshot: &Snapshot, member: &Head) -> bool {
+    member.stored.start == snapshot.close || is_list(snapshot, member) || snapshot.is_index(member.name)
 }
 
 fn is_list(snapshot: &Snapshot, member: &Head) -> bool {

@@ -86,7 +86,7 @@ impl Append {
         self.end
     }
 
-    pub(crate) fn reader(&self) -> &Reader {
+    pub(crate) fn reader(&self) -> &Arc<Reader> {
         &self.reader
     }
 

@@ -63,6 +63,10 @@ impl Walk {
         Walk { reader, position: start, window, globals: false, extensions, joined }
     }
 
+    pub(crate) fn reader(&self) -> &Arc<Reader> {
+        &self.reader
+    }
+
     pub(crate) fn position(&self) -> u64 {
         self.position
     }

@@ -44,6 +44,7 @@ impl BackupIndex {
             path: path.strip_prefix(b"/").unwrap_or(path),
             kind: entry.kind,
             offset,
+            back: 0,
             mode: entry.mode,
             uid: entry.uid,
             gid: entry.gid,
@@ -57,6 +58,13 @@ impl BackupIndex {
         });
         self.has_late |= late.is_some();
         self.slots.extend(late);
+    }
+
+    /// Adds a member of an earlier snapshot, `back` bytes before the start of this one. `entry` is what that snapshot
+    /// has of it.
+    pub(super) fn push_reference(&mut self, entry: &IndexEntry, back: u64) {
+        self.writer.push(&IndexEntry { volume: self.volume, offset: 0, back, ..*entry });
+        self.has_late |= entry.late.is_some();
     }
 
     pub(super) fn is_empty(&self) -> bool {

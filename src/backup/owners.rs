@@ -27,6 +27,11 @@ impl Owners {
         Ok(Owners { namespace, unmapped: Tally::default(), unsure: Tally::default() })
     }
 
+    /// Whether files must be opened to tell their owners.
+    pub(super) fn must_look(&self) -> bool {
+        self.namespace.is_some()
+    }
+
     /// Looks at one file, whose `entry` has its owner, mode and ACLs; `full` gives its path.
     pub(super) fn look(&mut self, entry: &Entry, handle: &Handle, full: impl FnOnce() -> Vec<u8>) {
         let Some(namespace) = &self.namespace else { return };

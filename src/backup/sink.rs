@@ -7,6 +7,7 @@ use crate::archive::entry::{Entry, Kind, Sparse};
 use crate::archive::padding;
 use crate::archive::ustar::Block;
 use crate::backup::bundle::Bundle;
+use crate::backup::earlier::Earlier;
 use crate::backup::index::BackupIndex;
 use crate::backup::large::{CloneFallback, Large, refused};
 use crate::backup::options::ChecksumPolicy;
@@ -17,6 +18,7 @@ use crate::backup::source::SourceFile;
 use crate::error::Result;
 use crate::fs::Stat;
 use crate::snapshot::MAX_CLOSING_FILE;
+use crate::snapshot::base::BaseItem;
 use crate::snapshot::digest::Digest;
 use crate::snapshot::leap::{self, Leap};
 
@@ -30,21 +32,27 @@ pub(super) struct Sink<'a> {
     outlet: Outlet<'a>,
     policy: ChecksumPolicy,
     index: Option<BackupIndex>,
+    /// The snapshot that may be referred to.
+    earlier: Option<Earlier>,
     bundle: Bundle,
     marked: bool,
     /// The first directory, which is to say where the snapshot closes.
     leap: Option<Leap>,
     members: u64,
     entries: u64,
+    /// How many of them lie in earlier snapshots.
+    references: u64,
     size: u64,
 }
 
 impl<'a> Sink<'a> {
-    /// Stores to where `scheduler` writes, with an `index` where that is wanted.
+    /// Stores to where `scheduler` writes, with an `index` where that is wanted, and by reference to an `earlier`
+    /// snapshot where there is one.
     pub(super) fn new(
         scheduler: &'a Scheduler<'a>,
         policy: ChecksumPolicy,
         index: Option<BackupIndex>,
+        earlier: Option<Earlier>,
     ) -> Self {
         let outlet = scheduler.shared.outlet;
         let bundle = Bundle::new(outlet.first(), outlet.start(), Bundle::default());
@@ -53,11 +61,13 @@ impl<'a> Sink<'a> {
             outlet,
             policy,
             index,
+            earlier,
             bundle,
             marked: false,
             leap: None,
             members: 1,
             entries: 0,
+            references: 0,
             size: 0,
         }
     }
@@ -67,9 +77,12 @@ impl<'a> Sink<'a> {
         if let Some(index) = &mut self.index {
             index.enter(volume as u64, name_len);
         }
+        if let Some(earlier) = &mut self.earlier {
+            earlier.enter(volume);
+        }
     }
 
-    /// How many members the volumes have until now.
+    /// How many members the volumes have until now, wherever they lie.
     pub(super) fn entries(&self) -> u64 {
         self.entries
     }
@@ -81,6 +94,44 @@ impl<'a> Sink<'a> {
 
     fn cover(&self) -> Cover {
         if self.policy == ChecksumPolicy::Never { Cover::Header } else { Cover::Full }
+    }
+
+    /// Whether anything may be referred to.
+    pub(super) fn may_refer(&self) -> bool {
+        self.earlier.is_some()
+    }
+
+    /// Refers to what the snapshot before has at `path` in the volume, if that is the same; else returns false.
+    /// `full` is what a message calls it, and `link` where a hard link leads.
+    pub(super) fn refer(
+        &mut self,
+        path: &[u8],
+        full: &[u8],
+        kind: Kind,
+        stat: &Stat,
+        link: &[u8],
+    ) -> Result<bool> {
+        let (Some(earlier), Some(index)) = (&mut self.earlier, &mut self.index) else { return Ok(false) };
+        let is_same = match earlier.has_same(path, full, kind, stat, link) {
+            Ok(is_same) => is_same,
+            Err(error) => {
+                let remark = earlier.remark(error)?;
+                self.scheduler.shared.run.observer.note(&remark);
+                false
+            }
+        };
+        let target = if is_same { earlier.target() } else { None };
+        let (Some(target), Some(entry)) = (target, earlier.entry()) else { return Ok(false) };
+        index.push_reference(&entry, self.outlet.start() - target);
+        self.entries += 1;
+        self.references += 1;
+        if kind == Kind::File {
+            self.size = self.size.saturating_add(entry.size);
+        }
+        if index.is_full() {
+            self.end_index_part()?;
+        }
+        Ok(true)
     }
 
     /// Stores an entry that has no data. `path` is what a message calls it.
@@ -210,6 +261,8 @@ impl<'a> Sink<'a> {
         Ok(ClosingFiles {
             outlet: self.outlet,
             index: self.index,
+            bases: self.earlier.map(|earlier| earlier.bases(self.outlet.start())).unwrap_or_default(),
+            references: self.references,
             leap: self.leap,
             at: self.bundle.end(),
             bytes: Vec::new(),
@@ -226,13 +279,16 @@ impl<'a> Sink<'a> {
 pub(super) struct ClosingFiles<'a> {
     outlet: Outlet<'a>,
     index: Option<BackupIndex>,
+    /// The earlier snapshots that are referred to.
+    pub(super) bases: Vec<BaseItem>,
     leap: Option<Leap>,
     at: u64,
     bytes: Vec<u8>,
     /// How many members there are, `.snapshot-begin` counted.
     pub(super) members: u64,
-    /// How many of them belong to volumes.
+    /// How many the volumes have, those in earlier snapshots counted, and how many are there.
     pub(super) entries: u64,
+    pub(super) references: u64,
     /// The sizes of their files, added up.
     pub(super) size: u64,
     /// How many bytes of their data are not hashed.

@@ -178,6 +178,9 @@ impl<'a, 'b> Tree<'a, 'b> {
             self.left_out(path, "left out, because it is a socket");
             return Ok(None);
         }
+        if self.refers_unopened(here, name, kind, path)? {
+            return Ok(None);
+        }
         let (handle, stat) = match self.open(here, name, path, kind)? {
             Opened::Handle(handle, stat) => (handle, stat),
             Opened::Changed(reason) => {
@@ -190,15 +193,19 @@ impl<'a, 'b> Tree<'a, 'b> {
             return Ok(None);
         }
         if stat.kind == FileKind::Directory {
-            self.directory(path, &handle, &stat)?;
+            if !self.refers(path, &handle, &stat)? {
+                self.directory(path, &handle, &stat)?;
+            }
             return Ok(Some((handle, stat)));
         }
         if self.is_further_link(path, &stat)? {
             return Ok(None);
         }
-        match stat.kind {
-            FileKind::File => self.file(path, handle, &stat)?,
-            _ => self.special(path, &handle, &stat)?,
+        if !self.refers(path, &handle, &stat)? {
+            match stat.kind {
+                FileKind::File => self.file(path, handle, &stat)?,
+                _ => self.special(path, &handle, &stat)?,
+            }
         }
         if stat.nlink > 1 {
             let first = FirstName { name: self.archive_name(path), born: stat.born, more: stat.nlink - 1 };
@@ -274,14 +281,44 @@ impl<'a, 'b> Tree<'a, 'b> {
         Ok(())
     }
 
+    /// Whether the snapshot before has the same of a file; then it is referred to, and not even opened.
+    fn refers_unopened(&mut self, here: &Handle, name: &[u8], kind: FileKind, path: &[u8]) -> Result<bool> {
+        if !self.sink.may_refer() || kind == FileKind::Directory || self.owners.must_look() {
+            return Ok(false);
+        }
+        // Whatever else is the matter is seen when it is opened.
+        let Ok(stat) = here.stat_name(name) else { return Ok(false) };
+        let is_plain = stat.kind == kind && stat.nlink < 2 && !self.is_mount(path, &stat);
+        if !is_plain || self.left_out.contains(&stat.id) {
+            return Ok(false);
+        }
+        self.refer(path, kind_of(kind), &stat, &[])
+    }
+
+    /// The same of what is open.
+    fn refers(&mut self, path: &[u8], handle: &Handle, stat: &Stat) -> Result<bool> {
+        if !self.sink.may_refer() || !self.refer(path, kind_of(stat.kind), stat, &[])? {
+            return Ok(false);
+        }
+        if self.owners.must_look() {
+            self.describe(path, kind_of(stat.kind), stat);
+            self.read_xattrs(path, handle)?;
+        }
+        Ok(true)
+    }
+
+    fn refer(&mut self, path: &[u8], kind: Kind, stat: &Stat, link: &[u8]) -> Result<bool> {
+        join_into(&mut self.full, self.volume.path.as_bytes(), path);
+        let refers = self.sink.refer(path, &self.full, kind, stat, link)?;
+        if refers {
+            self.shared.run.observer.member(&self.full);
+        }
+        Ok(refers)
+    }
+
     /// A symbolic link, FIFO or device.
     fn special(&mut self, path: &[u8], handle: &Handle, stat: &Stat) -> Result<()> {
-        let kind = match stat.kind {
-            FileKind::Symlink => Kind::Symlink,
-            FileKind::CharDevice => Kind::CharDevice,
-            FileKind::BlockDevice => Kind::BlockDevice,
-            _ => Kind::Fifo,
-        };
+        let kind = kind_of(stat.kind);
         self.describe(path, kind, stat);
         if kind == Kind::Symlink {
             let target = handle.link_target();
@@ -301,9 +338,11 @@ impl<'a, 'b> Tree<'a, 'b> {
         first.more = first.more.saturating_sub(1);
         let is_last = first.more == 0;
         let name = first.name.clone();
-        self.describe(path, Kind::HardLink, stat);
-        self.entry.link = name;
-        self.put(path, stat)?;
+        if !self.refer(path, Kind::HardLink, stat, &name)? {
+            self.describe(path, Kind::HardLink, stat);
+            self.entry.link = name;
+            self.put(path, stat)?;
+        }
         if is_last {
             self.links.remove(&stat.id);
         }
@@ -379,6 +418,17 @@ impl<'a, 'b> Tree<'a, 'b> {
 
     fn full_path(&self, path: &[u8]) -> Vec<u8> {
         join(self.volume.path.as_bytes(), path)
+    }
+}
+
+fn kind_of(kind: FileKind) -> Kind {
+    match kind {
+        FileKind::File => Kind::File,
+        FileKind::Directory => Kind::Directory,
+        FileKind::Symlink => Kind::Symlink,
+        FileKind::CharDevice => Kind::CharDevice,
+        FileKind::BlockDevice => Kind::BlockDevice,
+        FileKind::Fifo | FileKind::Socket => Kind::Fifo,
     }
 }
 

@@ -23,6 +23,7 @@ Examples:
 
 /// The arguments of `backup`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct BackupCommand {
     /// Text to keep with the snapshot
     #[arg(long, value_name = "TEXT")]
@@ -41,6 +42,13 @@ pub(crate) struct BackupCommand {
     /// versions of this program do not restore a snapshot that has one. A stream always has one
     #[arg(long)]
     index: bool,
+    /// Store what changed since the snapshot before, and refer to that for the rest, as `incremental: true` in the
+    /// configuration has it. Older versions of this program do not restore such a snapshot
+    #[arg(long, conflicts_with = "full")]
+    incremental: bool,
+    /// Store all, whatever the configuration says
+    #[arg(long)]
+    full: bool,
 }
 
 /// [`ChecksumPolicy`] as an argument.
@@ -68,11 +76,16 @@ impl From<WhenToHash> for ChecksumPolicy {
 impl BackupCommand {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<()> {
         let config = session.config(Need::Volumes, false, self.exclude)?;
+        let is_incremental = self.incremental || config.incremental == Some(true);
         let options = BackupOptions {
             archive: session.archive_path(),
             note: self.note,
             checksum: self.checksum.into(),
-            index: self.index,
+            // The next one may refer to this one.
+            index: self.index || is_incremental,
+            incremental: is_incremental && !self.full,
+            full_every: config.full_every.unwrap_or(snapshotter::DEFAULT_FULL_EVERY),
+            clock_margin: snapshotter::DEFAULT_CLOCK_MARGIN,
             discard_tail: self.discard_tail,
             lock_timeout: session.lock_timeout(),
         };
@@ -105,8 +118,12 @@ fn summary(report: &BackupReport) -> String {
     } else {
         format!(" of {}", Shown::from(report.prefix.as_str()))
     };
+    let before = match report.references {
+        0 => String::new(),
+        references => format!(" ({} as before)", count(references, "entry", "entries")),
+    };
     format!(
-        "backed up {}{of} as {}: {}, {} ({} in the archive) in {}, {}",
+        "backed up {}{of} as {}: {}{before}, {} ({} in the archive) in {}, {}",
         count(report.volumes.len() as u64, "volume", "volumes"),
         report.id,
         count(report.entries, "entry", "entries"),
@@ -139,6 +156,7 @@ mod tests {
             prefix: "volumes/busy_lewin".to_owned(),
             volumes: vec![volume.clone(), volume],
             entries: 12,
+            references: 0,
             size: 3_565_158,
             bytes: 5 << 20,
             unhashed: 0,
@@ -155,6 +173,8 @@ mod tests {
         let expected = "backed up 2 volumes of volumes/busy_lewin as 1a2b3c4d: 12 entries, 3.4 MiB (5.0 MiB \
             in the archive) in 0.4 s, 0 warnings";
         assert_eq!(summary(&report()), expected);
+        let again = summary(&BackupReport { references: 11, ..report() });
+        assert!(again.contains(": 12 entries (11 entries as before), 3.4 MiB"), "{again}");
         let bare = BackupReport { prefix: String::new(), unhashed: 1 << 20, warning_count: 1, ..report() };
         let line = summary(&bare);
         assert!(line.starts_with("backed up 2 volumes as 1a2b3c4d: "), "{line}");

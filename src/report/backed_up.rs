@@ -23,6 +23,9 @@ pub struct BackupReport {
     pub volumes: Vec<SnapshotVolume>,
     /// How many members the volumes have.
     pub entries: u64,
+    /// How many of these are stored in earlier snapshots alone, and were not stored again.
+    #[serde(default)]
+    pub references: u64,
     /// How many bytes their files have, holes included.
     pub size: u64,
     /// By how many bytes the archive's end moved.

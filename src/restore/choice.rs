@@ -23,7 +23,7 @@ use crate::restore::target::holds_something;
 use crate::restore::wanted::{Wanted, want, without_read_only};
 use crate::snapshot::catalog::{self, Catalog};
 use crate::snapshot::salvage::{self, Remnant, Salvage};
-use crate::snapshot::{Snapshot, go, index, select};
+use crate::snapshot::{Snapshot, go, index, resolve, select};
 use crate::volume::VolumeType;
 
 /// What was chosen, and how much it is.
@@ -66,9 +66,14 @@ impl Choice {
         )?;
         require_sound(&reader, &catalog, options)?;
         let mut snapshot = choose(&reader, &catalog, config, options)?.clone();
+        if let Some(reason) = resolve::missing(&snapshot) {
+            let reason = format!("snapshot {}: {reason}", snapshot.id);
+            return Err(with_way_out(reader.damaged(snapshot.start, reason)));
+        }
         let doubt = doubt(catalog.snapshots.iter(), &snapshot, options);
         let mut wanted = want(config, options, &snapshot, kinds.as_deref(), reader.name())?;
         let read_only = if options.skip_read_only { without_read_only(&mut wanted)? } else { Vec::new() };
+        snapshot.asked = narrow::asked(&reader, &snapshot, &wanted).map_err(with_way_out)?;
         snapshot.leave_out(narrow::unwanted(&reader, &snapshot, &wanted).map_err(with_way_out)?);
         let survey = Survey::read(&reader, &snapshot, &wanted).map_err(with_way_out)?;
         Ok(Choice { read_only, doubt, ..Choice::of(reader, snapshot, wanted, survey) })

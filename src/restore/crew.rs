@@ -125,10 +125,11 @@ impl<'r> Crew<'r> {
         }
     }
 
-    /// The buffers for the walk: one for each worker, as many for batches that wait, one for the walk itself,
-    /// and one for the batch that is being filled.
+    /// The buffers for the walk: one for each worker, as many for batches that wait, one for the walk itself and
+    /// one for each snapshot that it needs, and one for the batch that is being filled.
     pub(super) fn chunks(&self) -> Arc<Chunks> {
-        Chunks::new(2 * self.workers + 2, 2 * CHUNK)
+        let bases = self.job.snapshot.bases.len().max(usize::from(self.job.snapshot.has_references));
+        Chunks::new(2 * self.workers + 2 + bases, 2 * CHUNK)
     }
 
     /// Hands over a file.

@@ -85,7 +85,7 @@ impl Extractor {
         if !job.survey.any_order {
             return self;
         }
-        let is_whole = job.snapshot.gaps.is_empty() || job.snapshot.strip.is_some();
+        let is_whole = !job.snapshot.is_partial() || job.snapshot.strip.is_some();
         let made_mode = if is_whole { 0o755 } else { self.made_mode };
         Extractor { order: Order::Any(Vec::new()), made_mode, ..self }
     }

@@ -14,10 +14,9 @@ use crate::restore::only::is_asked_for;
 use crate::restore::outline::Outline;
 use crate::restore::overwrite::FileSource;
 use crate::restore::rules::check_kind;
-use crate::restore::survey::{FoundMember, walk_on};
+use crate::restore::survey::{FoundMember, OutsideFile, walk_on};
 use crate::restore::target::FileTarget;
-use crate::snapshot::index::Lates;
-use crate::snapshot::layout::Place;
+use crate::snapshot::whole::WholeWalk;
 use crate::volume::VolumeType;
 
 type RestoredAs = HashMap<(usize, Vec<u8>), Vec<u8>>;
@@ -65,12 +64,11 @@ fn hand_out(job: &Job, destinations: &mut [Destination], crew: &mut Crew) -> Res
     let mut restored_as = RestoredAs::new();
     // Files that came before their turn, as a further name did.
     let mut ahead: HashSet<Vec<u8>> = HashSet::new();
-    let mut lates = Lates::of(job.reader, job.snapshot)?;
     let mut hand = |found: FoundMember, crew: &mut Crew| {
         let (path, member) = (found.path, found.member);
         match &mut destinations[found.wanted] {
             Destination::Extract(extractor) => {
-                return extract(job, extractor, &found, &mut restored_as, &mut lates, crew);
+                return extract(job, extractor, &found, &mut restored_as, crew);
             }
             Destination::Outline(outline) => {
                 let mut content = Content::new(job.reader, member.data());
@@ -87,7 +85,8 @@ fn hand_out(job: &Job, destinations: &mut [Destination], crew: &mut Crew) -> Res
         }
         crew.file(NewFile::to_check(&volumes[found.wanted], path, member))
     };
-    let walk = Walk::with_data(Arc::clone(job.reader), job.snapshot.start, crew.chunks());
+    // What references lead to was come upon when the headers were walked over.
+    let walk = WholeWalk::with_data(job.reader, job.snapshot, &crew.chunks())?;
     walk_on(
         walk,
         job.reader,
@@ -130,23 +129,22 @@ fn extract(
     extractor: &mut Extractor,
     found: &FoundMember,
     restored_as: &mut RestoredAs,
-    lates: &mut Lates,
     crew: &mut Crew,
 ) -> Result<()> {
     let FoundMember { path, member, .. } = *found;
     let mut source = found.source;
-    if let Some(&original) = source.and_then(|source| job.survey.volumes[found.wanted].sources.get(source)) {
+    if let Some(&OutsideFile { start: Some(start), late }) =
+        source.and_then(|source| job.survey.volumes[found.wanted].sources.get(source))
+    {
         let source_path = (found.wanted, source.unwrap_or_default().to_vec());
         match restored_as.get(&source_path) {
             None => {
                 // Its first name here: it becomes the file itself.
                 restored_as.insert(source_path, path.to_vec());
-                let mut walk = Walk::new(Arc::clone(job.reader), original);
+                let mut walk = Walk::new(Arc::clone(job.reader), start);
                 return match walk.step()? {
                     Step::Member(mut original) => {
-                        let volume = job.wanted[found.wanted].index;
-                        let path_of = found.source.unwrap_or_default();
-                        lates.complete(&mut original, &Place { volume, path: path_of })?;
+                        original.stored.late = late;
                         extractor.member(path, &original, None, crew)
                     }
                     Step::End(_) => Ok(()),

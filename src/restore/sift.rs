@@ -2,6 +2,7 @@
 //! restored without the others. All of it is read before anything is made; what is left out becomes a gap,
 //! which every later walk steps over, and the restore is then one like any other.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,7 +12,6 @@ use crate::archive::decode::Head;
 use crate::archive::open::Reader;
 use crate::archive::search::LostName;
 use crate::archive::ustar::Block;
-use crate::archive::walk::{Step, Walk};
 use crate::error::{Error, Result};
 use crate::name::Shown;
 use crate::observer::{Phase, Run};
@@ -24,6 +24,7 @@ use crate::snapshot::gaps::{Gap, Gaps};
 use crate::snapshot::index::Lates;
 use crate::snapshot::layout::Place;
 use crate::snapshot::salvage::Remnant;
+use crate::snapshot::whole::{LostReference, Trust, WholeStep, WholeWalk};
 use crate::snapshot::{SNAPSHOT_JSON, Snapshot, VOLUMES_DATA, begin_block, under};
 
 /// What became of a damaged snapshot's members.
@@ -52,6 +53,8 @@ struct Sift<'a> {
     /// How many members of each wanted volume are taken.
     taken: Vec<u64>,
     gaps: Gaps,
+    /// Offsets of members in earlier snapshots that cannot be restored.
+    lost: HashSet<u64>,
     lates: Lates,
     sifted: Sifted,
     begin: Block,
@@ -78,6 +81,7 @@ pub(super) fn sift(
             .collect(),
         taken: vec![0; wanted.len()],
         gaps: Gaps::default(),
+        lost: HashSet::new(),
         lates: Lates::of(reader, &remnant.snapshot)?,
         sifted: Sifted::default(),
         begin: begin_block(),
@@ -85,7 +89,7 @@ pub(super) fn sift(
         run,
     };
     sift.walk(remnant)?;
-    let Sift { outlines, taken, gaps, mut sifted, .. } = sift;
+    let Sift { outlines, taken, gaps, lost, mut sifted, .. } = sift;
     if remnant.sure {
         // They lie where they did.
         sifted.found = 0;
@@ -93,7 +97,7 @@ pub(super) fn sift(
     let made = outlines.iter().zip(&*wanted).flat_map(|(outline, one)| outline.made(one.only.as_ref()));
     sifted.made = made.collect();
     drop_lost(reader, remnant, wanted, &taken, &mut sifted)?;
-    remnant.snapshot.gaps = gaps;
+    (remnant.snapshot.gaps, remnant.snapshot.lost) = (gaps, Arc::new(lost));
     Ok(sifted)
 }
 
@@ -165,12 +169,10 @@ fn lost_count(remnant: &Remnant) -> Option<LeftOut> {
 
 impl Sift<'_> {
     fn walk(&mut self, remnant: &Remnant) -> Result<()> {
-        let mut walk = Walk::new(Arc::clone(self.reader), self.snapshot.start);
-        let mut passed = 0;
+        let mut walk = WholeWalk::new(self.reader, self.snapshot, Trust::Jumped)?;
+        let (mut passed, mut from) = (0, self.snapshot.start);
         loop {
             self.run.cancel.check("nothing was changed")?;
-            let from = walk.position();
-            self.snapshot.gaps.step_over(&mut walk);
             let at = walk.position();
             if at > from {
                 self.leave(from..at);
@@ -178,11 +180,21 @@ impl Sift<'_> {
                     self.list_gap(gap);
                     passed += 1;
                 }
+                from = at;
             }
-            if at >= self.snapshot.close {
-                return Ok(());
-            }
-            let Step::Member(mut head) = walk.step()? else { return Ok(()) };
+            let mut head = match walk.step(self.snapshot.close)? {
+                WholeStep::Own(head) => head,
+                WholeStep::Base(head) => {
+                    self.reference(&head)?;
+                    continue;
+                }
+                WholeStep::Lost(lost) => {
+                    self.lose(lost)?;
+                    continue;
+                }
+                WholeStep::End => return Ok(()),
+            };
+            from = head.stored.end();
             if let Some(place) = self.snapshot.layout.locate(head.name) {
                 self.lates.complete(&mut head, &place)?;
             }
@@ -200,6 +212,31 @@ impl Sift<'_> {
             }
             self.run.observer.bytes(head.stored.end() - head.stored.start);
         }
+    }
+
+    /// Takes a member that lies in an earlier snapshot.
+    fn reference(&mut self, head: &Head) -> Result<()> {
+        match self.member(head) {
+            Ok(_) => {}
+            Err(reason) => {
+                self.lost.insert(head.stored.start);
+                self.list(head, reason?);
+            }
+        }
+        self.run.observer.bytes(head.stored.end() - head.stored.start);
+        Ok(())
+    }
+
+    /// Leaves out what a reference leads to.
+    fn lose(&mut self, lost: LostReference) -> Result<()> {
+        let LostReference { name, target, error } = lost;
+        let Error::Damaged { reason, .. } = error else { return Err(error) };
+        self.lost.insert(target);
+        if self.is_asked_for(&name) {
+            let reason = without_name(reason, &name);
+            self.sifted.left_out.push(LeftOut { offset: target, name: Some(name), reason });
+        }
+        Ok(())
     }
 
     /// A stretch that is not walked through again.
@@ -225,18 +262,23 @@ impl Sift<'_> {
     }
 
     fn list(&mut self, head: &Head, reason: String) {
-        let place = self.snapshot.layout.locate(head.name);
-        let is_of_none = |place: &Place| {
-            let wanted = self.wanted.iter().find(|wanted| wanted.index == place.volume);
-            wanted.is_some_and(|wanted| !is_asked_for(place.path, wanted.only.as_ref()))
-        };
-        if !place.as_ref().is_some_and(is_of_none) {
+        if self.is_asked_for(head.name) {
             self.sifted.left_out.push(LeftOut {
                 offset: head.stored.start,
                 name: Some(head.name.to_vec()),
                 reason,
             });
         }
+    }
+
+    /// Whether what is wrong with a member is to be told.
+    fn is_asked_for(&self, name: &[u8]) -> bool {
+        let place = self.snapshot.layout.locate(name);
+        let is_of_none = |place: &Place| {
+            let wanted = self.wanted.iter().find(|wanted| wanted.index == place.volume);
+            wanted.is_some_and(|wanted| !is_asked_for(place.path, wanted.only.as_ref()))
+        };
+        !place.as_ref().is_some_and(is_of_none)
     }
 
     /// What to do with a member; an error is what is wrong with it, or keeps it from being read.

@@ -1,6 +1,7 @@
 //! What a restore will bring, from the headers alone: how much of it there is, and whether it can go where it
 //! must.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -9,7 +10,6 @@ use crate::archive::content::Content;
 use crate::archive::decode::Head;
 use crate::archive::entry::Kind;
 use crate::archive::open::Reader;
-use crate::archive::walk::{Step, Walk};
 use crate::error::{Error, Hint, Result};
 use crate::fs::handle::join;
 use crate::name::Shown;
@@ -19,11 +19,18 @@ use crate::restore::wanted::Wanted;
 use crate::snapshot::close::Census;
 use crate::snapshot::index::Lates;
 use crate::snapshot::layout::Place;
+use crate::snapshot::whole::{Trust, WholeStep, WholeWalk};
 use crate::snapshot::{Snapshot, VOLUMES_DATA, under};
 use crate::staging;
 
-/// In place of an offset that is still to be found: no member begins there.
-const NOT_FOUND: u64 = u64::MAX;
+/// A file outside of what is restored that has further names inside of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct OutsideFile {
+    /// The offset of its member, once that is found.
+    pub(super) start: Option<u64>,
+    /// See [`Stored::late`](crate::archive::member::Stored::late).
+    pub(super) late: Option<[u8; 32]>,
+}
 
 /// Numbers of one wanted volume.
 #[derive(Debug, Default)]
@@ -38,9 +45,9 @@ pub(super) struct VolumeSurvey {
     unhashed: u64,
     /// Names at the root that a staging directory might have.
     pub(super) staging_names: Vec<Vec<u8>>,
-    /// Where only some paths are restored: the offsets of members outside of these whose further names lie
-    /// inside, by their paths.
-    pub(super) sources: HashMap<Vec<u8>, u64>,
+    /// Where only some paths are restored: the members outside of these whose further names lie inside, by their
+    /// paths.
+    pub(super) sources: HashMap<Vec<u8>, OutsideFile>,
 }
 
 #[derive(Debug)]
@@ -72,13 +79,14 @@ pub(super) fn walk(
     wanted: &[Wanted],
     each: impl FnMut(FoundMember) -> Result<()>,
 ) -> Result<()> {
-    let walk = Walk::new(Arc::clone(reader), snapshot.start);
+    let walk = WholeWalk::new(reader, snapshot, Trust::Jumped)?;
     walk_on(walk, reader, snapshot, wanted, |_| {}, each)
 }
 
-/// Walks the members with `walk`, which stands at the snapshot's start. `seen` is shown those of other volumes, too.
+/// Walks the members with `walk`, which stands at the snapshot's start. `seen` is shown all that lie in the snapshot
+/// itself, those of other volumes, too.
 pub(super) fn walk_on(
-    mut walk: Walk,
+    mut walk: WholeWalk,
     reader: &Arc<Reader>,
     snapshot: &Snapshot,
     wanted: &[Wanted],
@@ -89,25 +97,18 @@ pub(super) fn walk_on(
     let list = under(&snapshot.prefix, VOLUMES_DATA);
     let mut lates = Lates::of(reader, snapshot)?;
     loop {
-        snapshot.step_over(&mut walk);
-        let at = walk.position();
-        if at >= snapshot.close {
-            return Ok(());
+        let (mut member, is_own) = match walk.step(snapshot.close)? {
+            WholeStep::Own(head) => (head, true),
+            WholeStep::Base(head) => (head, false),
+            WholeStep::Lost(reference) => return Err(reference.error),
+            WholeStep::End => break,
+        };
+        if is_own {
+            seen(&member);
         }
-        let Step::Member(mut member) = walk.step()? else {
-            return Err(reader.damaged(at, "the archive ends in the middle of a snapshot"));
-        };
-        seen(&member);
         let name = member.name;
-        let (path, link);
-        let place = match &snapshot.strip {
-            None => snapshot.layout.locate(name),
-            Some(strip) => {
-                path = strip.path(name);
-                path.as_deref().map(|path| Place { volume: 0, path })
-            }
-        };
-        let Some(place) = place else {
+        let (mut path, mut link) = (None, None);
+        let Some(place) = place_of(snapshot, name, &mut path) else {
             // The Go program's archives may hold anything between its members.
             let may_be_anything = snapshot.is_go() || snapshot.strip.is_some();
             if may_be_anything || member.stored.start == snapshot.start || snapshot.is_index(name) {
@@ -121,20 +122,30 @@ pub(super) fn walk_on(
         };
         if let Some(wanted) = places[place.volume] {
             check_path(place.path).map_err(|reason| member.data().damaged(reader, reason))?;
-            lates.complete(&mut member, &place)?;
+            if is_own {
+                lates.complete(&mut member, &place)?;
+            }
             let is_link = member.kind == Kind::HardLink;
-            let source = match &snapshot.strip {
-                _ if !is_link => None,
-                None => snapshot.layout.locate(member.link),
-                Some(strip) => {
-                    link = strip.path(member.link);
-                    link.as_deref().map(|path| Place { volume: 0, path })
-                }
-            };
+            let source = if is_link { place_of(snapshot, member.link, &mut link) } else { None };
             let source = source.filter(|source| source.volume == place.volume).map(|source| source.path);
             each(FoundMember { wanted, path: place.path, member: &member, source })?;
         }
     }
+    match walk.position() {
+        at if at < snapshot.close => Err(reader.damaged(at, "the archive ends in the middle of a snapshot")),
+        _ => Ok(()),
+    }
+}
+
+/// Where a member of this name belongs. `stripped` has the path, where that is not a part of the name.
+fn place_of<'n>(
+    snapshot: &Snapshot,
+    name: &'n [u8],
+    stripped: &'n mut Option<Cow<'n, [u8]>>,
+) -> Option<Place<'n>> {
+    let Some(strip) = &snapshot.strip else { return snapshot.layout.locate(name) };
+    *stripped = strip.path(name);
+    stripped.as_deref().map(|path| Place { volume: 0, path })
 }
 
 /// Which of the wanted volumes each of the snapshot's is, if it is one.
@@ -161,7 +172,8 @@ impl Survey {
                 census.member(&member.stored);
             }
         };
-        let headers = Walk::new(Arc::clone(reader), snapshot.start);
+        let trust = if snapshot.asked.is_none() { Trust::Walked } else { Trust::Jumped };
+        let headers = WholeWalk::new(reader, snapshot, trust)?;
         walk_on(headers, reader, snapshot, wanted, count, |found| {
             order.member(&found);
             let (at, path) = (found.wanted, found.path);
@@ -176,7 +188,7 @@ impl Survey {
                 volumes[at].count(path, found.member, only.holds(path));
             }
             if let Some(source) = found.source.filter(|source| only.holds(path) && !only.holds(source)) {
-                volumes[at].sources.insert(source.to_vec(), NOT_FOUND);
+                volumes[at].sources.insert(source.to_vec(), OutsideFile::default());
             }
             Ok(())
         })?;
@@ -184,7 +196,7 @@ impl Survey {
         if let Some(missing) = roots
             .iter()
             .position(|&found| !found)
-            .filter(|_| snapshot.gaps.is_empty() && snapshot.strip.is_none())
+            .filter(|_| !snapshot.is_partial() && snapshot.strip.is_none())
         {
             let (id, archive, volume) = (&snapshot.id, reader.name(), &wanted[missing].path);
             let reason =
@@ -207,7 +219,8 @@ impl Survey {
         walk(reader, snapshot, wanted, |found| {
             let volume = &mut self.volumes[found.wanted];
             if let Some(source) = volume.sources.get_mut(found.path) {
-                *source = found.member.stored.start;
+                let stored = &found.member.stored;
+                *source = OutsideFile { start: Some(stored.start), late: stored.late };
                 // One of its further names becomes the file.
                 volume.count_file(found.member);
                 volume.inodes += 1;
@@ -215,7 +228,7 @@ impl Survey {
             Ok(())
         })?;
         for volume in &mut self.volumes {
-            volume.sources.retain(|_, source| *source != NOT_FOUND);
+            volume.sources.retain(|_, source| source.start.is_some());
         }
         Ok(())
     }
@@ -252,7 +265,7 @@ struct OrderCheck {
 
 impl OrderCheck {
     fn new(snapshot: &Snapshot, wanted: usize) -> Self {
-        let any_order = !snapshot.gaps.is_empty() || snapshot.strip.is_some();
+        let any_order = snapshot.is_partial() || snapshot.strip.is_some();
         let ways = if snapshot.is_go() && !any_order { wanted } else { 0 };
         OrderCheck { ways: (0..ways).map(|_| Way::default()).collect(), any_order }
     }
@@ -279,12 +292,12 @@ impl OrderCheck {
 /// Nothing of `path` is in the snapshot, or nothing is left of it.
 fn not_found(reader: &Reader, snapshot: &Snapshot, path: &[u8]) -> Error {
     let (id, archive, path) = (&snapshot.id, reader.name(), Shown::from(path));
-    Error::NoSnapshot(if snapshot.gaps.is_empty() {
+    Error::NoSnapshot(if snapshot.is_partial() {
+        format!("nothing that is sound is left of {path} in snapshot {id} in {archive}")
+    } else {
         format!(
             "snapshot {id} in {archive} does not hold {path}: `snapshotter list {id}` shows what it holds"
         )
-    } else {
-        format!("nothing that is sound is left of {path} in snapshot {id} in {archive}")
     })
 }
 

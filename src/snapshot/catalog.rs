@@ -19,6 +19,7 @@ use crate::archive::{BLOCK_LEN, END_LEN};
 use crate::error::{Error, Result, chain};
 use crate::observer::Run;
 use crate::snapshot::close::{Census, NO_CHECKSUM, read_manifest};
+use crate::snapshot::resolve::resolve;
 use crate::snapshot::{BEGIN, Snapshot, begin_block, go, leap};
 
 /// Something in an archive that is not as it should be.
@@ -223,6 +224,7 @@ impl<'a> Scan<'a> {
     pub(crate) fn finish(mut self) -> Catalog {
         self.give_up_open();
         self.catalog.problems.sort_by_key(|problem| problem.offset);
+        resolve(&mut self.catalog.snapshots);
         self.catalog
     }
 

@@ -3,7 +3,9 @@
 //! what a header says holds, and an index that says something else is damage. docs/format.md describes
 //! it.
 
+pub(crate) mod asked;
 pub(crate) mod check;
+pub(crate) mod cursor;
 mod entry;
 pub(crate) mod lookup;
 pub(crate) mod place;
@@ -121,7 +123,7 @@ impl Index {
         }
         let at = self.begin + self.chunks[number].offset;
         let Some(decoder) = self.hold(number)? else { return Ok(Lookup::Unknown) };
-        if decoder.offset() > offset {
+        if decoder.offset() > offset || decoder.offset() == offset && decoder.is_at_reference() {
             decoder.rewind();
         }
         let mut found = Ok(());
@@ -132,7 +134,8 @@ impl Index {
             return self.give_up(number, self.damaged(at, reason)).map(|()| Lookup::Unknown);
         }
         let entry = self.held.as_ref().and_then(|(_, decoder)| decoder.entry());
-        Ok(entry.filter(|entry| entry.offset == offset).map_or(Lookup::Absent, Lookup::Entry))
+        let is_its = |entry: &IndexEntry| !entry.is_reference() && entry.offset == offset;
+        Ok(entry.filter(is_its).map_or(Lookup::Absent, Lookup::Entry))
     }
 
     /// Reads a chunk, unless it is held; `None` for one that could not be read before.

@@ -52,6 +52,11 @@ impl Layout {
         self.go
     }
 
+    /// What a volume is called.
+    pub(crate) fn name(&self, volume: usize) -> Option<&[u8]> {
+        self.names.get(volume).map(Vec::as_slice)
+    }
+
     /// Where `name` belongs: to the volume with the longest name that it lies under.
     pub(crate) fn locate<'a>(&self, name: &'a [u8]) -> Option<Place<'a>> {
         let name = if self.go { strip(name) } else { name };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::name::Shown;
 use crate::observer::{Run, Warning};
+use crate::snapshot::base::BaseItem;
 use crate::volume::VolumeType;
 
 /// The format of a snapshot that needs nothing of its reader: what this program writes.
@@ -16,8 +17,10 @@ pub(crate) const NEWEST_FORMAT: u32 = 2;
 /// The needs of a snapshot that has an index, and of one in which content has its checksum there.
 pub(crate) const NEEDS_INDEX: &str = "index";
 pub(crate) const NEEDS_LATE: &str = "late-checksums";
+/// And of one that has members in earlier snapshots alone.
+pub(crate) const NEEDS_REFERENCES: &str = "references";
 /// What this program can do of that which a snapshot may need.
-const KNOWN_NEEDS: [&str; 2] = [NEEDS_INDEX, NEEDS_LATE];
+const KNOWN_NEEDS: [&str; 3] = [NEEDS_INDEX, NEEDS_LATE, NEEDS_REFERENCES];
 /// How many needs are named at most.
 const MAX_SHOWN: usize = 5;
 /// How many warnings are kept in full, and how many bytes of them.
@@ -65,6 +68,9 @@ pub(crate) struct Manifest {
     /// Where the last part of its index begins, in bytes from `.snapshot-begin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) index: Option<u64>,
+    /// The earlier snapshots that have members of it, in the archive's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) bases: Vec<BaseItem>,
 }
 
 impl Manifest {
@@ -179,7 +185,8 @@ mod tests {
             (r#""format": 2"#, None),
             (r#""format": 2, "needs": []"#, None),
             (r#""format": 1, "digests": {"x": [1]}, "volume": 7"#, None),
-            (r#""format": 2, "needs": ["references"]"#, Some(r#"it needs "references", which"#)),
+            (r#""format": 2, "needs": ["index", "late-checksums", "references"]"#, None),
+            (r#""format": 2, "needs": ["pruned"]"#, Some(r#"it needs "pruned", which"#)),
             (r#""format": 1, "needs": ["a\u001b", "b"]"#, Some(r#"it needs "a\x1b" and "b", which"#)),
             (r#""format": 3, "needs": ["a"]"#, Some("it has format 3, and this program knows 1 to 2: use")),
         ] {

@@ -28,10 +28,11 @@ use crate::error::{Error, Result};
 use crate::observer::Run;
 use crate::snapshot::catalog::{self, Catalog, Depth, problem_of};
 use crate::snapshot::gaps::{Gap, Gaps};
-use crate::snapshot::go;
+use crate::snapshot::resolve::find_bases;
 use crate::snapshot::salvage::chart::Chart;
 pub(crate) use crate::snapshot::salvage::remnant::Remnant;
 use crate::snapshot::salvage::rests::rests;
+use crate::snapshot::{Snapshot, go};
 
 /// All that is left of an archive.
 #[derive(Debug)]
@@ -96,6 +97,11 @@ fn read(reader: &Arc<Reader>, catalog: &Catalog, run: &Run) -> Result<Salvage> {
         remnants.push(found);
     }
     remnants.sort_by_key(|remnant| remnant.snapshot.start);
+    let is_sound = |remnant: &&Remnant| remnant.is_whole() && !remnant.doubtful;
+    let sound: Vec<Snapshot> = remnants.iter().filter(is_sound).map(|one| one.snapshot.clone()).collect();
+    for remnant in &mut remnants {
+        find_bases(&mut remnant.snapshot, &sound);
+    }
     Ok(Salvage { remnants, gaps })
 }
 

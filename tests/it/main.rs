@@ -29,6 +29,7 @@ mod faults;
 mod history;
 mod hostile;
 mod in_use;
+mod incremental;
 mod index;
 mod kills;
 mod layers;

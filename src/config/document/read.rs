@@ -13,6 +13,8 @@ pub(crate) struct Document {
     pub(crate) prefix: Option<String>,
     pub(crate) volumes: Option<Vec<String>>,
     pub(crate) exclude: Option<Vec<String>>,
+    pub(crate) incremental: Option<bool>,
+    pub(crate) full_every: Option<u64>,
 }
 
 /// What can be wrong in a document.
@@ -24,6 +26,8 @@ pub(crate) enum DocumentPart {
     Volume(usize),
     Exclude,
     Pattern(usize),
+    Incremental,
+    FullEvery,
 }
 
 /// Reads the document; fails on purpose at `stop`.
@@ -59,6 +63,8 @@ impl<'de> Visitor<'de> for DocumentRoot {
                 DocumentPart::Volumes => {
                     document.volumes = Some(map.next_value_seed(list(DocumentPart::Volume))?);
                 }
+                DocumentPart::Incremental => document.incremental = Some(map.next_value_seed(Switch)?),
+                DocumentPart::FullEvery => document.full_every = Some(map.next_value_seed(Count)?),
                 _ => document.exclude = Some(map.next_value_seed(list(DocumentPart::Pattern))?),
             }
         }
@@ -89,7 +95,7 @@ impl Visitor<'_> for Key<'_> {
     type Value = DocumentPart;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key: `prefix`, `volumes` or `exclude`")
+        f.write_str("a key, such as `prefix`")
     }
 
     fn visit_str<E: Error>(self, key: &str) -> Result<DocumentPart, E> {
@@ -97,14 +103,66 @@ impl Visitor<'_> for Key<'_> {
             "prefix" => (DocumentPart::Prefix, self.0.prefix.is_some()),
             "volumes" => (DocumentPart::Volumes, self.0.volumes.is_some()),
             "exclude" => (DocumentPart::Exclude, self.0.exclude.is_some()),
+            "incremental" => (DocumentPart::Incremental, self.0.incremental.is_some()),
+            "full_every" => (DocumentPart::FullEvery, self.0.full_every.is_some()),
             _ => {
                 let key = quote(key);
                 return Err(E::custom(format!(
-                    "unknown key {key}: there are `prefix`, `volumes` and `exclude`"
+                    "unknown key {key}: there are `prefix`, `volumes`, `exclude`, `incremental` and `full_every`"
                 )));
             }
         };
         if known { Err(E::custom(format!("`{key}` is there twice: keep one"))) } else { Ok(part) }
+    }
+}
+
+/// `true` or `false`.
+struct Switch;
+
+impl<'de> DeserializeSeed<'de> for Switch {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for Switch {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`true` or `false`")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<bool, E> {
+        Ok(value)
+    }
+}
+
+/// A number of at least 1.
+struct Count;
+
+impl<'de> DeserializeSeed<'de> for Count {
+    type Value = u64;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u64, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for Count {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of at least 1, such as 30")
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<u64, E> {
+        if value == 0 {
+            Err(E::custom("0 is not a number of at least 1: write 1 to store all each time"))
+        } else {
+            Ok(value)
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::archive::entry::Kind;
 use crate::archive::open::Reader;
 use crate::error::Result;
 use crate::snapshot::Snapshot;
+use crate::snapshot::index::entry::EntryCount;
 use crate::snapshot::index::place::IndexPlace;
 use crate::snapshot::index::{ABSENT, Index, Lookup, OTHERWISE};
 use crate::snapshot::layout::Place;
@@ -32,9 +33,9 @@ impl IndexCheck {
         Ok(IndexCheck { index, ..IndexCheck::nothing() })
     }
 
-    /// Passes by a member of a volume.
-    pub(crate) fn pass(&mut self) {
-        self.members += 1;
+    /// Passes by a member of a volume, which lies in the snapshot itself or not.
+    pub(crate) fn pass(&mut self, is_own: bool) {
+        self.members += u64::from(is_own);
     }
 
     /// Takes the next member of `snapshot`, and gives it the checksum of its content that its header lacks.
@@ -87,12 +88,14 @@ impl IndexCheck {
                     return Ok(());
                 }
                 let found = index.read(number)?.count().map_err(|reason| index.damaged(at, reason))?;
-                if (found, found) == (members, chunk.entries) {
+                if (found.own, found.all) == (members, chunk.entries) {
                     return Ok(());
                 }
-                let (listed, reason) = (chunk.entries, "members come before it");
-                let reason =
-                    format!("{members} {reason}, it has entries of {found}, and is listed with {listed}");
+                let (EntryCount { own, all }, listed) = (found, chunk.entries);
+                let reason = format!(
+                    "{members} members come before it, it has entries of {own}, and {all} in all, and is listed \
+                     with {listed}"
+                );
                 Err(index.damaged(at, &reason))
             }
             _ => Err(index.damaged(at, "the index does not list this part of it")),

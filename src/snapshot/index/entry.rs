@@ -23,11 +23,13 @@ const KINDS: [Kind; 7] = [
     Kind::BlockDevice,
 ];
 /// In an entry's first byte: the three bits with its type; its content's checksum closes it; mode, owner
-/// and group are those of the entry before; it is the first of another volume.
+/// and group are those of the entry before; it is the first of another volume; its member lies in an earlier
+/// snapshot.
 const KIND: u8 = 0b111;
 const LATE: u8 = 1 << 3;
 const SAME_OWNER: u8 = 1 << 4;
 const NEXT_VOLUME: u8 = 1 << 5;
+const REFERENCE: u8 = 1 << 6;
 /// What is wrong with a first entry that differs from one before.
 const TOLD_BY_NONE: &str = "its first entry is told by another";
 
@@ -39,8 +41,10 @@ pub(crate) struct IndexEntry<'a> {
     /// The path inside it.
     pub(crate) path: &'a [u8],
     pub(crate) kind: Kind,
-    /// Where it begins, in bytes from `.snapshot-begin`.
+    /// Where it begins, in bytes from `.snapshot-begin`; 0 of a reference.
     pub(crate) offset: u64,
+    /// Of a reference: how many bytes before `.snapshot-begin` its member begins, in an earlier snapshot; else 0.
+    pub(crate) back: u64,
     pub(crate) mode: u32,
     pub(crate) uid: u64,
     pub(crate) gid: u64,
@@ -58,6 +62,11 @@ pub(crate) struct IndexEntry<'a> {
 }
 
 impl IndexEntry<'_> {
+    /// Whether its member lies in an earlier snapshot.
+    pub(crate) fn is_reference(&self) -> bool {
+        self.back > 0
+    }
+
     /// Whether it says the same as the header of the member, which lies at `path` in its volume.
     pub(crate) fn is_of(&self, head: &Head, volume: usize, path: &[u8]) -> bool {
         let of_place = self.volume == volume as u64 && self.path == path && self.kind == head.kind;
@@ -74,7 +83,9 @@ impl IndexEntry<'_> {
 struct Before {
     volume: u64,
     path: Vec<u8>,
+    /// Of the last member of this snapshot, and of the last reference.
     blocks: u64,
+    back: u64,
     owner: (u32, u64, u64),
     mtime: i64,
     inode: u64,
@@ -96,7 +107,8 @@ impl EntryEncoder {
         out.push(
             kind | flag(entry.late.is_some(), LATE)
                 | flag(before.any && owner == before.owner, SAME_OWNER)
-                | flag(is_next, NEXT_VOLUME),
+                | flag(is_next, NEXT_VOLUME)
+                | flag(entry.is_reference(), REFERENCE),
         );
         if is_next {
             push(out, entry.volume);
@@ -105,7 +117,15 @@ impl EntryEncoder {
         let shared = before.path.iter().zip(entry.path).take_while(|(a, b)| a == b).count();
         push(out, shared as u64);
         push_bytes(out, &entry.path[shared..]);
-        push(out, entry.offset / BLOCK - before.blocks);
+        if entry.is_reference() {
+            let back = entry.back / BLOCK;
+            push_signed(out, before.back.wrapping_sub(back).cast_signed());
+            before.back = back;
+        } else {
+            let blocks = entry.offset / BLOCK;
+            push(out, blocks - before.blocks);
+            before.blocks = blocks;
+        }
         if !before.any || owner != before.owner {
             push(out, u64::from(entry.mode));
             push(out, entry.uid);
@@ -128,7 +148,7 @@ impl EntryEncoder {
         out.extend(entry.late.iter().flatten());
         before.path.truncate(shared);
         before.path.extend_from_slice(&entry.path[shared..]);
-        (before.volume, before.blocks) = (entry.volume, entry.offset / BLOCK);
+        before.volume = entry.volume;
         (before.owner, before.mtime, before.inode, before.any) = (owner, entry.mtime.secs, entry.inode, true);
     }
 }
@@ -144,9 +164,17 @@ pub(super) struct EntryDecoder {
     rest: EntryRest,
 }
 
+/// How many entries a chunk has: of members of its snapshot, and all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct EntryCount {
+    pub(super) own: u64,
+    pub(super) all: u64,
+}
+
 /// What of an entry no other one is told by.
 #[derive(Debug, Clone)]
 struct EntryRest {
+    is_reference: bool,
     kind: Kind,
     mtime_nanos: u32,
     ctime: Time,
@@ -161,7 +189,8 @@ impl EntryDecoder {
     /// Of the entries that begin at `opening` in `bytes`; it stands before the first of them.
     pub(super) fn new(bytes: Vec<u8>, opening: usize) -> Self {
         let (kind, ctime, link) = (Kind::File, Time::default(), 0..0);
-        let rest = EntryRest { kind, mtime_nanos: 0, ctime, size: 0, link, device: (0, 0), late: None };
+        let (is_reference, device, late) = (false, (0, 0), None);
+        let rest = EntryRest { is_reference, kind, mtime_nanos: 0, ctime, size: 0, link, device, late };
         EntryDecoder { bytes, opening, position: opening, before: Before::default(), rest }
     }
 
@@ -175,9 +204,14 @@ impl EntryDecoder {
         self.position >= self.bytes.len()
     }
 
-    /// Where the member begins that it stands at; 0 before the first.
+    /// Where the member of this snapshot begins that it stands at or came by last; 0 before the first.
     pub(super) fn offset(&self) -> u64 {
         self.before.blocks * BLOCK
+    }
+
+    /// Whether it stands at a reference.
+    pub(super) fn is_at_reference(&self) -> bool {
+        self.before.any && self.rest.is_reference
     }
 
     /// Goes on to the next entry, where there is one.
@@ -188,7 +222,7 @@ impl EntryDecoder {
         let mut taker = Taker(self.bytes.get(self.position..).unwrap_or_default());
         let flags = taker.byte()?;
         let kind = KINDS.get(usize::from(flags & KIND)).copied();
-        let kind = kind.filter(|_| flags & !(KIND | LATE | SAME_OWNER | NEXT_VOLUME) == 0);
+        let kind = kind.filter(|_| flags & !(KIND | LATE | SAME_OWNER | NEXT_VOLUME | REFERENCE) == 0);
         let kind = kind.ok_or("it has an entry of an unknown type")?;
         place(&mut taker, flags, &mut self.before)?;
         let before = &mut self.before;
@@ -215,7 +249,8 @@ impl EntryDecoder {
         let late = if flags & LATE == 0 { None } else { Some(taker.array()?) };
         before.any = true;
         self.position = self.bytes.len() - taker.0.len();
-        self.rest = EntryRest { kind, mtime_nanos, ctime, size, link, device, late };
+        let is_reference = flags & REFERENCE != 0;
+        self.rest = EntryRest { is_reference, kind, mtime_nanos, ctime, size, link, device, late };
         Ok(())
     }
 
@@ -223,24 +258,29 @@ impl EntryDecoder {
     ///
     /// # Errors
     /// What is malformed.
-    pub(super) fn count(mut self) -> Result<u64, &'static str> {
-        let mut count = u64::from(self.before.any);
-        while !self.is_last() {
+    pub(super) fn count(mut self) -> Result<EntryCount, &'static str> {
+        let mut count = EntryCount::default();
+        loop {
+            count.all += u64::from(self.before.any);
+            count.own += u64::from(self.before.any && !self.rest.is_reference);
+            if self.is_last() {
+                return Ok(count);
+            }
             self.step()?;
-            count += 1;
         }
-        Ok(count)
     }
 
     /// The entry that it stands at; before the first there is none.
     pub(super) fn entry(&self) -> Option<IndexEntry<'_>> {
-        let Before { volume, path, owner: (mode, uid, gid), mtime, inode, .. } = &self.before;
-        let EntryRest { kind, mtime_nanos, ctime, size, link, device, late } = &self.rest;
+        let Before { volume, path, back, owner: (mode, uid, gid), mtime, inode, .. } = &self.before;
+        let EntryRest { is_reference, kind, mtime_nanos, ctime, size, link, device, late } = &self.rest;
+        let (offset, back) = if *is_reference { (0, back * BLOCK) } else { (self.offset(), 0) };
         self.before.any.then(|| IndexEntry {
             volume: *volume,
             path,
             kind: *kind,
-            offset: self.offset(),
+            offset,
+            back,
             mode: *mode,
             uid: *uid,
             gid: *gid,
@@ -278,8 +318,14 @@ fn place(taker: &mut Taker, flags: u8, before: &mut Before) -> Result<(), &'stat
     }
     before.path.truncate(shared);
     before.path.extend_from_slice(rest);
+    if flags & REFERENCE != 0 {
+        let back = before.back.wrapping_sub(taker.signed()?.cast_unsigned());
+        let back = Some(back).filter(|back| (1..u64::MAX / BLOCK).contains(back));
+        before.back = back.ok_or("it refers to where no earlier snapshot can be")?;
+        return Ok(());
+    }
     let blocks = taker.number()?;
-    if before.any && blocks == 0 {
+    if blocks == 0 {
         return Err(ORDER);
     }
     before.blocks =

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::archive::walk::{Step, Walk};
 use crate::error::Result;
 use crate::snapshot::Snapshot;
+use crate::snapshot::index::asked::is_inside;
 use crate::snapshot::index::table::ChunkPlace;
 use crate::snapshot::index::{Index, IndexEntry, Lookup, OTHERWISE};
 use crate::snapshot::layout::{Place, order};
@@ -74,7 +75,7 @@ impl Index {
     }
 
     /// The first entry of a chunk, or the one behind that which was read last.
-    fn next_entry(&mut self, number: usize, is_first: bool) -> Result<Option<IndexEntry<'_>>> {
+    pub(super) fn next_entry(&mut self, number: usize, is_first: bool) -> Result<Option<IndexEntry<'_>>> {
         let at = self.begin + self.chunks[number].offset;
         let Some(decoder) = self.hold(number)? else { return Ok(None) };
         if is_first {
@@ -128,9 +129,4 @@ impl Index {
         }
         Ok(Some(start..end))
     }
-}
-
-/// Whether `path` is `tree`, or lies in it.
-fn is_inside(path: &[u8], tree: &[u8]) -> bool {
-    path.strip_prefix(tree).is_some_and(|rest| tree.is_empty() || matches!(rest, [] | [b'/', ..]))
 }

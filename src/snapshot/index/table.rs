@@ -38,6 +38,17 @@ impl ChunkPlace {
         self.volume.cmp(&volume).then_with(|| order(&self.path, path))
     }
 
+    /// Whether its first entry may lie in the tree at `path`.
+    pub(super) fn is_in(&self, volume: u64, path: &[u8]) -> bool {
+        let shared = self.path.len().min(path.len());
+        self.volume == volume && self.path[..shared] == path[..shared]
+    }
+
+    /// Whether its first entry comes at `path` or before it, as far as it is known which it is.
+    pub(super) fn is_surely_at_or_before(&self, volume: u64, path: &[u8]) -> bool {
+        (self.volume < volume || self.path.len() < MAX_FIRST) && self.cmp(volume, path).is_le()
+    }
+
     /// Whether its first entry is that of `path`.
     pub(super) fn begins_with(&self, volume: u64, path: &[u8]) -> bool {
         self.volume == volume && self.path == cut(path)

@@ -32,13 +32,14 @@ pub(crate) struct IndexChunk {
 }
 
 impl IndexWriter {
-    /// Adds the entry of the next member. Where `late` is set, its checksum is still to be put in.
+    /// Adds the entry of the next member. Where `late` is set, its checksum is still to be put in, unless it is a
+    /// reference.
     pub(crate) fn push(&mut self, entry: &IndexEntry) {
         if self.count == 0 {
             self.first = (entry.volume, entry.path.to_vec());
         }
         self.encoder.push(&mut self.entries, entry);
-        if let Some(late) = &entry.late {
+        if let Some(late) = entry.late.as_ref().filter(|_| !entry.is_reference()) {
             self.lates.push(self.entries.len() - late.len());
         }
         self.count += 1;

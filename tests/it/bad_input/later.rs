@@ -13,8 +13,8 @@ use crate::support::{Picture, Sandbox, Tree, sandboxed};
 
 /// What its close says, and what of that is in each message.
 const NEEDS: (&str, &str) = (
-    r#"{"format": 2, "needs": ["references", "index", "tides"], "more": {"x": [1]},"#,
-    r#"it needs "references" and "tides", which this program does not know"#,
+    r#"{"format": 2, "needs": ["moons", "index", "tides"], "more": {"x": [1]},"#,
+    r#"it needs "moons" and "tides", which this program does not know"#,
 );
 const FORMAT: (&str, &str) =
     (r#"{"format": 3, "members_elsewhere": true,"#, "it has format 3, and this program knows 1 to 2");

@@ -21,7 +21,8 @@ fn backup_and_restore_report_as_json() {
         let backup = s.run(["backup", "--json", "--note", "before \"v2\""]).silent().json();
         has_keys(
             &backup,
-            "id prefix time volumes entries size bytes unhashed note exclude warning_count warnings seconds",
+            "id prefix time volumes entries references size bytes unhashed note exclude warning_count warnings \
+             seconds",
         );
         has_keys(&backup["volumes"][0], "path type entries size");
         assert_eq!(backup["volumes"][0]["path"], text(&volume));

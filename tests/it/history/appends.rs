@@ -98,10 +98,10 @@ impl World<'_> {
     }
 
     /// Leaves what a backup leaves that is killed before its commit.
-    pub(super) fn killed_backup(&mut self, written: u64, gap: bool) {
+    pub(super) fn killed_backup(&mut self, written: u64, gap: bool, incremental: bool) {
         self.count("backups killed");
         let (before, end) = (fs::read(self.s.archive()).unwrap(), self.end());
-        let options = self.backup_options();
+        let options = self.backup_options(incremental);
         backup(&self.config, &options, &strict()).unwrap();
         let mut after = fs::read(self.s.archive()).unwrap();
         after[..end + END].copy_from_slice(&before[..end + END]);

@@ -124,7 +124,7 @@ impl World<'_> {
     /// It is refused and changes nothing, or it is as good as any; whether it was made.
     fn back_up_damaged(&mut self) -> bool {
         let before = fs::read(self.s.archive()).unwrap();
-        let options = self.backup_options();
+        let options = self.backup_options(true);
         if let Ok(report) = backup(&self.config, &options, &strict()) {
             self.take(report.id);
             return true;

@@ -110,6 +110,7 @@ pub(super) enum Step {
     KilledBackup {
         written: u64,
         gap: bool,
+        incremental: bool,
     },
     /// A bit flips, and after a while flips back.
     Damage {
@@ -136,6 +137,8 @@ pub(super) enum What {
 pub(super) enum By {
     Library,
     Program,
+    /// By reference to the snapshot before, if that has an index.
+    Incremental,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -247,11 +250,13 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         50 => change(),
         5 => (0..PREFIXES.len(), 1_usize..8, any::<bool>())
             .prop_map(|(prefix, volumes, exclude)| Step::Configure { prefix, volumes, exclude }),
-        16 => Just(Step::Backup(By::Library)),
+        6 => Just(Step::Backup(By::Library)),
+        16 => Just(Step::Backup(By::Incremental)),
         1 => Just(Step::Backup(By::Program)),
         10 => restore(),
         4 => append(),
-        3 => (0_u64..65_536, any::<bool>()).prop_map(|(written, gap)| Step::KilledBackup { written, gap }),
+        3 => (0_u64..65_536, any::<bool>(), any::<bool>())
+            .prop_map(|(written, gap, incremental)| Step::KilledBackup { written, gap, incremental }),
         5 => (prop::sample::select(&[Part::Any, Part::AllButContent][..]), 0_usize..1 << 22, 0_u8..8, any::<bool>())
             .prop_map(|(part, at, bit, backup)| Step::Damage { part, at, bit, backup }),
     ]

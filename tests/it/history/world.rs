@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use snapshotter::config::{Config, Exclude, Need};
 use snapshotter::{
@@ -48,6 +50,9 @@ pub(super) enum Behind {
     /// Remains that another program has written over, which may look like anything.
     Overwritten,
 }
+
+/// Longer than a tick of the clock by which files get their times.
+const TICK: Duration = Duration::from_millis(12);
 
 /// What histories do all the time, and are warned of: they empty volumes, and change what is excluded.
 const EXPECTED: [&str; 3] = ["it is empty, and ", "all that is in it is left out, and ", " excludes go"];
@@ -100,7 +105,7 @@ impl<'s> World<'s> {
             self.count("steps");
             self.step(step);
         }
-        self.backup(By::Library);
+        self.backup(By::Incremental);
         self.assert_listed();
         for at in 0..self.taken.len() {
             self.restore(at, Way::Over);
@@ -116,7 +121,7 @@ impl<'s> World<'s> {
                 self.restore(snapshot % self.taken.len(), way);
             }
             Step::Append(tool) => self.append(tool),
-            Step::KilledBackup { written, gap } => self.killed_backup(written, gap),
+            Step::KilledBackup { written, gap, incremental } => self.killed_backup(written, gap, incremental),
             Step::Damage { part, at, bit, backup } => self.damage(part, at, bit, backup),
             ref change_ => change(&self.s.path("vol"), change_),
         }
@@ -145,9 +150,15 @@ impl<'s> World<'s> {
         })
     }
 
-    pub(super) fn backup_options(&mut self) -> BackupOptions {
+    pub(super) fn backup_options(&mut self, incremental: bool) -> BackupOptions {
         self.notes += 1;
+        if incremental {
+            // What changed before this is older than a tick of the clock.
+            sleep(2 * TICK);
+        }
         BackupOptions {
+            incremental,
+            clock_margin: TICK,
             archive: self.s.archive(),
             note: Some(self.notes.to_string()),
             discard_tail: self.behind == Behind::Overwritten,
@@ -157,9 +168,16 @@ impl<'s> World<'s> {
 
     fn backup(&mut self, by: By) {
         self.count(&format!("backups by {by:?}"));
-        let options = self.backup_options();
+        let options = self.backup_options(matches!(by, By::Incremental));
         let id = match by {
             By::Library => backup(&self.config, &options, &strict()).unwrap().id,
+            By::Incremental => {
+                let report = backup(&self.config, &options, &strict()).unwrap();
+                if report.references > 0 {
+                    self.count("backups with references");
+                }
+                report.id
+            }
             By::Program => {
                 let mut args = vec!["backup", "--json", "--note", options.note.as_deref().unwrap()];
                 args.extend(options.discard_tail.then_some("--discard-tail"));
@@ -229,8 +247,10 @@ impl<'s> World<'s> {
             Ok(())
         };
         members(&self.list_options(), &taken.id, &strict(), each).unwrap();
-        // The first and the two last are the program's own.
+        // The first and the two last are the program's own, and so is the index.
         found = found[1..found.len() - 2].to_vec();
+        let index = Path::new(&taken.prefix).join("snapshot.index").into_os_string().into_encoded_bytes();
+        found.retain(|name| *name != index);
         expected.sort_unstable();
         found.sort_unstable();
         assert_eq!(found, expected);
