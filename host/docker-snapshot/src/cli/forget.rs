@@ -11,8 +11,9 @@ use crate::cli::connection::block_on;
 use crate::cli::table::table;
 use crate::cli::vault::depot;
 use crate::cli::{output, size};
-use crate::job::forget::{Judged, judge, remove, word};
+use crate::job::forget::{Judged, clear, judge, remove, word};
 use crate::job::found::DIRECTORY;
+use crate::words;
 
 pub(crate) const EXAMPLE: &str = "\
 Examples:
@@ -60,6 +61,8 @@ struct Report {
     dry_run: bool,
     kept: Vec<Snapshot>,
     forgotten: Vec<Snapshot>,
+    /// What runs that were killed had left under no name.
+    cleared: Vec<String>,
     /// What could not be removed.
     failures: Vec<String>,
 }
@@ -117,6 +120,7 @@ impl Forget {
                 dry_run: self.dry_run,
                 kept: Vec::new(),
                 forgotten: Vec::new(),
+                cleared: Vec::new(),
                 failures: Vec::new(),
             };
             for judged in &judged {
@@ -130,6 +134,10 @@ impl Forget {
                     Ok(()) => report.forgotten.push(snapshot),
                     Err(error) => report.failures.push(error),
                 }
+            }
+            match clear(&*store, self.dry_run).await {
+                Ok(cleared) => report.cleared = cleared,
+                Err(error) => report.failures.push(words::message(&error)),
             }
             Ok(report)
         })?;
@@ -163,6 +171,10 @@ fn show(report: &Report, json: bool) -> anyhow::Result<()> {
             output::print_line(output::one_line(&format!("no snapshots in {}", report.store)))?;
         } else {
             output::print_line(table(&["TAKEN", "OF", "SIZE", "WHAT", "FILE"], &rows))?;
+        }
+        for cleared in &report.cleared {
+            let line = format!("what a run that was killed had left of {cleared}: {forgotten}");
+            output::print_line(output::one_line(&line))?;
         }
     }
     if report.failures.is_empty() {

@@ -64,6 +64,9 @@ pub(crate) struct Restore {
     /// Restore to this directory, each volume to DIR/VOLUME, and ask no engine
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
+    /// With --into, where there is nothing yet: restore what is sound of a damaged snapshot, and say what is not
+    #[arg(long, requires = "into", conflicts_with = "paths")]
+    skip_damaged: bool,
     /// Check all, say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -125,8 +128,9 @@ impl Restore {
         let only = self.only.or(volume);
         let file = archive.shown();
         if let Some(into) = self.into {
-            let (moves, paths, dry_run) = (self.moves, self.paths, self.dry_run);
-            let request = local::Request { archive, keys, only, moves, paths, into, dry_run };
+            let (moves, paths, dry_run, skip_damaged) =
+                (self.moves, self.paths, self.dry_run, self.skip_damaged);
+            let request = local::Request { archive, keys, only, moves, paths, into, dry_run, skip_damaged };
             return to_directory(request, &file, json).await;
         }
         let request = restore::Request {
@@ -260,11 +264,18 @@ async fn to_directory(request: local::Request, file: &str, json: bool) -> anyhow
     let into = request.into.display().to_string();
     let work = move || local::run(&request, &Run { observer: &Teller, cancel, strict: false });
     let report = tokio::task::spawn_blocking(work).await.context("cannot go on")??;
-    if json {
-        return output::print_json(&report);
-    }
     let would = if report.dry_run { "would restore" } else { "restored" };
-    output::print_line(output::one_line(&format!("{file}: {would} {} to {into}", totals(&report))))
+    if json {
+        output::print_json(&report)?;
+    } else {
+        output::print_line(output::one_line(&format!("{file}: {would} {} to {into}", totals(&report))))?;
+    }
+    let Some(skipped) = report.skipped.filter(|skipped| !skipped.left_out.is_empty()) else { return Ok(()) };
+    for left_out in &skipped.left_out {
+        let name = left_out.name.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+        output::say(&format!("left out: {name} at byte {}: {}", left_out.offset, left_out.reason));
+    }
+    Err(output::Told.into())
 }
 
 /// What stops the core's library in this process, when a signal comes.

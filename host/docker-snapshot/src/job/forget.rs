@@ -45,6 +45,22 @@ pub(crate) async fn remove(store: &dyn Store, backup: &Backup) -> Result<(), Str
     Ok(())
 }
 
+/// Removes what runs that were killed have left in `store`: nothing of it is under a name, and all of it is paid
+/// for. Returns what that was.
+///
+/// # Errors
+/// When it cannot be looked for, or not be removed.
+pub(crate) async fn clear(store: &dyn Store, dry_run: bool) -> anyhow::Result<Vec<String>> {
+    let mut cleared = Vec::new();
+    for leftover in store.leftovers().await? {
+        if !dry_run {
+            store.clear(&leftover).await?;
+        }
+        cleared.push(leftover.name.unwrap_or(leftover.id));
+    }
+    Ok(cleared)
+}
+
 /// Why something is kept, in a word.
 pub(crate) fn word(reason: Reason) -> &'static str {
     match reason {

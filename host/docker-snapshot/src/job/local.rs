@@ -30,6 +30,8 @@ pub(crate) struct Request {
     pub(crate) paths: Vec<String>,
     pub(crate) into: PathBuf,
     pub(crate) dry_run: bool,
+    /// Restore what is sound of a damaged one.
+    pub(crate) skip_damaged: bool,
 }
 
 /// Restores each volume below `into`, in a directory of its name.
@@ -38,7 +40,8 @@ pub(crate) struct Request {
 /// When it cannot be done; what was there is as it was then.
 pub(crate) fn run(request: &Request, run: &Run<'_>) -> anyhow::Result<RestoreReport> {
     let Request { archive, keys, into, .. } = request;
-    let by_offset = !request.paths.is_empty() && offset::is_possible(archive.encoding);
+    let skip_damaged = request.skip_damaged;
+    let by_offset = (!request.paths.is_empty() || skip_damaged) && offset::is_possible(archive.encoding);
     // A part of it costs few requests, of which none is spent on what the JSON says.
     let contents = match if by_offset { contents::described(archive)? } else { None } {
         Some(contents) => contents,
@@ -47,8 +50,17 @@ pub(crate) fn run(request: &Request, run: &Run<'_>) -> anyhow::Result<RestoreRep
     let prefix = contents.prefix.clone();
     let pairs = contents.pairs(request.only.as_deref(), &request.moves)?;
     let is_part = by_offset && prefix.is_some();
-    let plain = if is_part { Plain::Inside(offset::archive(archive, keys)?) } else { whole(request, run)? };
-    let options = RestoreOptions { dry_run: request.dry_run, ..RestoreOptions::default() };
+    let plain = match (is_part, skip_damaged) {
+        (true, true) => Plain::Inside(offset::salvaged(archive, None, keys)?),
+        (true, false) => Plain::Inside(offset::archive(archive, keys)?),
+        (false, true) => bail!(
+            "cannot restore what is sound of {}: gzip, OpenPGP and tars of other programs are read as a whole: \
+             leave --skip-damaged out",
+            archive.shown()
+        ),
+        (false, false) => whole(request, run)?,
+    };
+    let options = RestoreOptions { dry_run: request.dry_run, skip_damaged, ..RestoreOptions::default() };
     let Some(prefix) = prefix else {
         if !request.paths.is_empty() {
             bail!("cannot take single paths out of a tar of another program: leave --path out, or use tar");

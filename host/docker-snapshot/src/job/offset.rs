@@ -26,24 +26,33 @@ pub(crate) fn is_possible(encoding: Encoding) -> bool {
 /// # Errors
 /// When it cannot be decrypted, or be read at offsets.
 pub(crate) fn archive(found: &Found, keys: &Keys) -> anyhow::Result<Archive> {
-    let name = found.shown();
-    let source: Box<dyn ReadAt> = match &found.whence {
-        Whence::File(path) => Box::new(File::open(path).with_context(|| format!("cannot read {name}"))?),
-        Whence::Object(store, object) => {
-            Box::new(Remote(Reader::new(store.clone(), object.clone(), Handle::current())))
-        }
-    };
-    Ok(Archive::from_source(Box::new(Inside::open(source, found.encoding, keys, name)?)))
+    let inside = Inside::open(source(found)?, found.encoding, keys, found.shown())?;
+    Ok(Archive::from_source(Box::new(inside)))
 }
 
-/// The archive inside of the encoded one that is in `file`, in which zeros take the place of what is damaged:
-/// whoever holds what is read against checksums can go on behind that.
+/// The same, in which zeros take the place of what is damaged: whoever holds what is read against checksums can
+/// go on behind that. It is read from `copy` where there is one.
 ///
 /// # Errors
 /// As [`archive`].
-pub(crate) fn salvaged(file: File, encoding: Encoding, keys: &Keys, name: String) -> anyhow::Result<Archive> {
-    let inside = Inside::open(Box::new(file), encoding, keys, name)?;
+pub(crate) fn salvaged(found: &Found, copy: Option<File>, keys: &Keys) -> anyhow::Result<Archive> {
+    let source = match copy {
+        Some(copy) => Box::new(copy),
+        None => source(found)?,
+    };
+    let inside = Inside::open(source, found.encoding, keys, found.shown())?;
     Ok(Archive::from_source(Box::new(Salvaged(inside))))
+}
+
+fn source(found: &Found) -> anyhow::Result<Box<dyn ReadAt>> {
+    Ok(match &found.whence {
+        Whence::File(path) => {
+            Box::new(File::open(path).with_context(|| format!("cannot read {}", path.display()))?)
+        }
+        Whence::Object(store, object) => {
+            Box::new(Remote(Reader::new(store.clone(), object.clone(), Handle::current())))
+        }
+    })
 }
 
 /// The archive that `file` is, which may have no name.

@@ -183,7 +183,7 @@ fn inside(found: &Found, mut file: File, keys: &Keys, spool: &Path) -> anyhow::R
             return io::copy(&mut decoder, &mut io::sink()).map(|_| Inside::Foreign).with_context(failed);
         }
         drop(decoder);
-        return offset::salvaged(file, encoding, keys, shown).map(Inside::Archive);
+        return offset::salvaged(found, Some(file), keys).map(Inside::Archive);
     }
     if !is_plain {
         fs::create_dir_all(spool).with_context(failed)?;

@@ -165,6 +165,14 @@ fn what_lies_in_a_store_is_listed_comes_back_in_parts_and_whole_and_is_verified(
         assert_eq!(report["verified"][0]["sha256"].as_bool(), quick.is_empty().then_some(true));
     }
     assert!(!place.all_files().iter().any(|name| name.contains(".tar")), "{:?}", place.all_files());
+
+    place.report(&["create", &data, "-o", &store, "--age-recipient", &public, "--note", "two"]);
+    let forgotten = place.report(&["forget", &store, "--keep-last", "1"]);
+    assert_eq!(forgotten["forgotten"][0]["file"], format!("s3://backups/some/prefix/{name}"), "{forgotten}");
+    let left = bucket.names();
+    assert!(left.len() == 2 && !left.contains(&name), "{left:?}");
+    assert_eq!(place.report(&["list", &store])["snapshots"][0]["note"], "two");
+    assert_eq!(place.report(&["status", &store])["stores"][0]["sets"][0]["snapshots"], 1);
 }
 
 #[test]

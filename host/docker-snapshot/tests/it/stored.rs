@@ -162,6 +162,11 @@ fn what_is_damaged_is_named_and_the_rest_is_known_to_be_sound() {
     assert!(said.contains("damaged"), "{said}");
     assert!(!home.path("into").exists());
 
+    let rest = home.found_wrong(&[&into[..], &["--skip-damaged"], &KEYS].concat());
+    assert_eq!(rest["skipped"]["left_out"].as_array().unwrap().len(), 1, "{rest}");
+    assert_eq!(fs::read_to_string(home.path("into/data/sub/z.txt")).unwrap(), "last\n");
+    assert!(!home.path("into/data/much").exists());
+
     for length in [0, 100, sound.len() / 2, sound.len() - 1] {
         fs::write(&file, &sound[..length]).unwrap();
         let verdict = home.found_wrong(&verify)["verified"][0].clone();
