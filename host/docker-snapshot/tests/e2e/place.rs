@@ -73,8 +73,21 @@ impl Place {
         Self::below(self.path().to_owned())
     }
 
+    /// The paths of all files in the place.
+    pub(crate) fn all_paths(&self) -> Vec<PathBuf> {
+        Self::walk(self.path().to_owned()).into_iter().filter(|path| path.is_file()).collect()
+    }
+
     fn below(directory: PathBuf) -> Vec<String> {
-        let mut files = Vec::new();
+        let names = Self::walk(directory).into_iter();
+        let mut names: Vec<_> =
+            names.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    fn walk(directory: PathBuf) -> Vec<PathBuf> {
+        let mut paths = Vec::new();
         let mut directories = vec![directory];
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(directory).into_iter().flatten() {
@@ -82,11 +95,10 @@ impl Place {
                 if entry.file_type().unwrap().is_dir() {
                     directories.push(entry.path());
                 }
-                files.push(entry.file_name().into_string().unwrap());
+                paths.push(entry.path());
             }
         }
-        files.sort();
-        files
+        paths
     }
 
     pub(crate) fn leases(&self) -> usize {

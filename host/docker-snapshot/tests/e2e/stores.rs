@@ -218,3 +218,37 @@ fn a_flipped_byte_in_a_store_is_named_and_never_swapped_in() {
     }
     assert_eq!(helpers(&sandbox), "");
 }
+
+#[test]
+#[ignore = "needs a Docker Engine: make host-e2e"]
+fn a_run_that_is_killed_while_it_ships_leaves_no_plain_text_and_no_half_of_an_archive() {
+    let Some(bucket) = Bucket::start() else { return };
+    let (sandbox, place) = (Sandbox::new(), Place::with(&Bucket::variables()));
+    let (public, key) = key(&place);
+    let data = sandbox.volume("data", &[]);
+    fill(&data);
+    let app = sandbox.run("app", &["-v", &format!("{data}:/data")]);
+    let store = bucket.address();
+    let arguments = ["create", &data, "-o", &store, "--age-recipient", &public, "--bandwidth", "4K"];
+    let volume_text = b"note\n";
+    for (at, delay) in [400, 900, 1500, 2200, 3000, 4000].into_iter().enumerate() {
+        let mut child = place.command(&arguments).stderr(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        let signal = if at % 2 == 0 { "KILL" } else { "TERM" };
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+        child.wait().unwrap();
+        assert!(place.run(&["recover"]).status.success());
+        assert_eq!((state(&app).as_str(), helpers(&sandbox).as_str()), ("running no", ""), "{delay}");
+        for file in place.all_paths() {
+            let text = fs::read(&file).unwrap();
+            let found = text.windows(volume_text.len()).any(|window| window == volume_text);
+            assert!(!found, "{delay}: {}", file.display());
+        }
+    }
+    place.report(&arguments[..6]);
+    let verified = place.report(&["verify", &store, "--age-identity", &key]);
+    let verdicts = verified["verified"].as_array().unwrap();
+    assert!(!verdicts.is_empty() && verdicts.iter().all(|verdict| verdict["ok"] == true), "{verified}");
+    assert!(!place.all_files().iter().any(|name| name.contains(".partial")), "{:?}", place.all_files());
+}
