@@ -119,6 +119,11 @@ fn details(snapshot: &ListedSnapshot) -> Vec<String> {
     if snapshot.is_go() {
         details.push("written by the Go program, which makes no checksums".to_owned());
     }
+    if let Some((newest, others)) = snapshot.bases.split_last() {
+        let newest = Shown::from(newest.as_str());
+        let more = if others.is_empty() { String::new() } else { format!(" and {} earlier", others.len()) };
+        details.push(format!("needs snapshot {newest}{more}, where the rest of it is stored"));
+    }
     details.extend(unhashed(snapshot.unhashed));
     details.extend(snapshot.older_than.as_deref().map(out_of_order));
     details.extend(snapshot.refused.as_ref().map(|reason| format!("not for this program: {reason}")));

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::archives::{Checker, backup_to, config};
+use super::archives::{Checker, backup_to, config, incremental_to};
 use super::file::Unsynced;
 use super::support::Tree;
 use super::support::confine::{confine, confined};
 use super::support::tools::{need, tool};
 use super::support::tree::pattern;
 use super::{Random, readers, states};
+use crate::BackupOptions;
 use crate::fs::FileId;
 use crate::fs::record::{Call, Recorded, record};
 use crate::observer::{Cancel, Observer, Run};
@@ -71,10 +72,20 @@ pub(super) fn small_volume(place: &Path) -> PathBuf {
 impl Recording {
     /// Of a backup of `volume` to an archive that holds `before`.
     pub(super) fn of(place: &Path, volume: &Path, before: &[u8], run: &Run) -> Recording {
+        Self::with_options(place, volume, before, backup_to, run)
+    }
+
+    fn with_options(
+        place: &Path,
+        volume: &Path,
+        before: &[u8],
+        options: fn(&Path) -> BackupOptions,
+        run: &Run,
+    ) -> Recording {
         let archive = place.join("recorded.tar");
         fs::write(&archive, before).unwrap();
         let id = FileId::of_path(&archive).unwrap();
-        let (_, events) = record(id.dev, || backup_result(&archive, volume, run));
+        let (_, events) = record(id.dev, || crate::backup(&config(volume), &options(&archive), run));
         assert!(events.iter().all(|event| event.on == id), "a backup writes to the archive and nothing else");
         let after = fs::read(&archive).unwrap();
         let replayed = Unsynced::after(&events, id.ino, before).all();
@@ -146,10 +157,6 @@ impl Recording {
     }
 }
 
-fn backup_result(archive: &Path, volume: &Path, run: &Run) -> crate::Result<crate::BackupReport> {
-    crate::backup(&config(volume), &backup_to(archive), run)
-}
-
 /// An archive with one snapshot.
 pub(super) fn with_one(place: &Path, volume: &Path) -> Vec<u8> {
     Recording::of(place, volume, &[0; 1024], &Run::default()).after
@@ -188,6 +195,27 @@ fn a_power_cut_in_a_backup_leaves_the_old_archive_or_the_new_one() {
             assert!(checked > 25, "{name}: {checked}");
             told(&format!("{name}: {checked} archives"));
         }
+    });
+}
+
+#[test]
+fn a_power_cut_in_an_incremental_backup_leaves_the_old_archive_or_the_new_one() {
+    in_memory(|place| {
+        let volume = small_volume(place);
+        let incremental = |before: &[u8]| {
+            // What changed is older than a tick of the clock.
+            std::thread::sleep(std::time::Duration::from_millis(40));
+            Recording::with_options(place, &volume, before, incremental_to, &Run::default())
+        };
+        let one = incremental(&[0; 1024]).after;
+        fs::write(volume.join("a"), "changed").unwrap();
+        let two = incremental(&one);
+        let has = |text: &[u8]| two.after[one.len()..].windows(text.len()).any(|window| window == text);
+        assert!(has(b"\"references\"") && has(b"changed") && !has(b"/v/l\0"));
+        let checked = two.play_with(&one, true, states(30), |checker| checker.options = incremental_to);
+        let checked = checked.unwrap_or_else(|why| panic!("{why}"));
+        assert!(checked > 25, "{checked}");
+        told(&format!("an incremental backup: {checked} archives"));
     });
 }
 

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::readers;
 use super::support::Picture;
@@ -39,6 +40,8 @@ pub(super) struct Checker {
     known: Vec<Known>,
     /// The next backup may say that something else follows the archive. Readers may not notice anything.
     pub(super) may_refuse: bool,
+    /// How the next backup is done.
+    pub(super) options: fn(&Path) -> BackupOptions,
     /// Ask the other programs too.
     pub(super) ask_others: bool,
     seen: HashSet<blake3::Hash>,
@@ -53,6 +56,12 @@ pub(super) fn config(volume: &Path) -> Config {
 
 pub(super) fn backup_to(archive: &Path) -> BackupOptions {
     BackupOptions { archive: archive.to_owned(), ..BackupOptions::default() }
+}
+
+/// The same, by reference to the snapshot before. What changed must be older than some ticks of the clock.
+pub(super) fn incremental_to(archive: &Path) -> BackupOptions {
+    let clock_margin = Duration::from_millis(15);
+    BackupOptions { incremental: true, clock_margin, ..backup_to(archive) }
 }
 
 impl Checker {
@@ -72,6 +81,7 @@ impl Checker {
             config: config(volume),
             known: known.collect(),
             may_refuse: false,
+            options: backup_to,
             ask_others: true,
             seen: HashSet::new(),
             batch: Vec::new(),
@@ -118,7 +128,7 @@ impl Checker {
     /// The next backup and restore.
     fn next(&self, archive: &Path, which: usize) -> Result<(), String> {
         let run = Run::default();
-        let report = match backup(&self.config, &backup_to(archive), &run) {
+        let report = match backup(&self.config, &(self.options)(archive), &run) {
             Err(error) if self.may_refuse && error.to_string().contains("something else follows") => {
                 return Ok(());
             }

@@ -69,6 +69,9 @@ pub struct ListedSnapshot {
     pub warning_count: u64,
     /// These warnings, or the first of them.
     pub warnings: Vec<Warning>,
+    /// The IDs of the earlier snapshots that have members of it, which it needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bases: Vec<String>,
     /// Why this program does not restore it: it needs something that only a later version knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
@@ -138,6 +141,7 @@ impl From<Snapshot> for ListedSnapshot {
             exclude: snapshot.exclude,
             warning_count: snapshot.warning_count,
             warnings: snapshot.warnings,
+            bases: snapshot.bases.into_iter().map(|base| base.id).collect(),
             refused: snapshot.refused,
             older_than: None,
             offset: snapshot.start,

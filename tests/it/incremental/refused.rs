@@ -57,6 +57,11 @@ fn the_program_takes_the_configuration_and_flags() {
         s.run(["backup", "--full", "--incremental"]).exits(2);
         s.run(["backup"]).ok().prints(&["backed up 1 volume", "23 entries, "]);
         s.run(["backup"]).ok().prints(&["23 entries (22 entries as before), "]);
+        let listed = s.list();
+        let last = listed["snapshots"].as_array().unwrap();
+        let needs = &last[last.len() - 1]["bases"];
+        assert_eq!(needs.as_array().unwrap(), &[last[last.len() - 2]["id"].clone()]);
+        s.run(["list"]).ok().prints(&["needs snapshot ", ", where the rest of it is stored"]);
         for (wrong, why) in [
             ("incremental: 3", "expected `true` or `false`"),
             ("full_every: 0", "0 is not a number of at least 1"),
