@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::header::{CONTENT_RANGE, HeaderValue, IF_NONE_MATCH};
@@ -31,6 +32,11 @@ use super::limits::{Limits, Pace};
 /// How long an idle connection is kept: less than the minute after which many servers close it.
 const KEPT: Duration = Duration::from_secs(20);
 
+/// What S3 is sent with each object and part.
+const CHECKSUM: &str = "x-amz-checksum-sha256";
+/// No server explains itself at greater length.
+const LONGEST_ERROR: usize = 64 << 10;
+
 /// The client. Copies share connections and the limit of bandwidth.
 #[derive(Debug, Clone)]
 pub(crate) struct Wire {
@@ -39,6 +45,8 @@ pub(crate) struct Wire {
     pace: Arc<Pace>,
     /// Whether an S3 upload in parts is to be completed only where nothing is.
     conditional: Arc<AtomicBool>,
+    /// Whether the server has asked for an MD5 of what it is sent.
+    md5: Arc<AtomicBool>,
 }
 
 /// Why there is no answer.
@@ -77,6 +85,7 @@ impl Wire {
             idle: limits.idle,
             pace: Arc::new(Pace::new(limits.bandwidth)),
             conditional: Arc::new(AtomicBool::new(false)),
+            md5: Arc::new(AtomicBool::new(false)),
         })
     }
 
@@ -160,17 +169,64 @@ impl HttpService for Wire {
         if completes && self.conditional() {
             request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
-        let (mut parts, answer) = self.send(request).await?.into_parts();
-        // rclone's server gives the part that was asked for, but with the status of the whole.
-        if parts.status == StatusCode::OK && parts.headers.contains_key(CONTENT_RANGE) {
-            parts.status = StatusCode::PARTIAL_CONTENT;
+        let has_checksum = request.method() == Method::PUT && request.headers().contains_key(CHECKSUM);
+        if has_checksum && self.md5.load(Ordering::Relaxed) {
+            add_md5(&mut request).await?;
+        } else if has_checksum {
+            return self.send_or_add_md5(request).await;
         }
-        let frames = stream::unfold(answer, |mut answer| async move {
-            let data = answer.next().await?;
-            Some((data.map(Frame::data).map_err(HttpError::from), answer))
-        });
-        Ok(Response::from_parts(parts, HttpResponseBody::new(StreamBody::new(frames.fuse()))))
+        Ok(response(self.send(request).await?))
     }
+}
+
+impl Wire {
+    /// Sends it; and again with its MD5, if the server asks for that. Where objects are locked, some are content
+    /// with nothing else.
+    async fn send_or_add_md5(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut again = request.clone();
+        let answer = self.send(request).await?;
+        if answer.status() != StatusCode::BAD_REQUEST {
+            return Ok(response(answer));
+        }
+        let (parts, body) = answer.into_parts();
+        let words = body.all(LONGEST_ERROR).await?;
+        if !String::from_utf8_lossy(&words).contains("Content-MD5") {
+            return Ok(Response::from_parts(parts, words.into()));
+        }
+        self.md5.store(true, Ordering::Relaxed);
+        add_md5(&mut again).await?;
+        Ok(response(self.send(again).await?))
+    }
+}
+
+/// Adds a header that needs no signature.
+async fn add_md5(request: &mut HttpRequest) -> Result<(), HttpError> {
+    let mut sum = md5::Context::new();
+    let mut body = request.body().clone();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            sum.consume(&data);
+        }
+    }
+    let text = BASE64_STANDARD.encode(sum.finalize().0);
+    let value =
+        HeaderValue::from_str(&text).map_err(|error| HttpError::new(HttpErrorKind::Request, error))?;
+    request.headers_mut().insert("content-md5", value);
+    Ok(())
+}
+
+/// An answer as `object_store` takes it.
+fn response(answer: Response<Answer>) -> HttpResponse {
+    let (mut parts, answer) = answer.into_parts();
+    // rclone's server gives the part that was asked for, but with the status of the whole.
+    if parts.status == StatusCode::OK && parts.headers.contains_key(CONTENT_RANGE) {
+        parts.status = StatusCode::PARTIAL_CONTENT;
+    }
+    let frames = stream::unfold(answer, |mut answer| async move {
+        let data = answer.next().await?;
+        Some((data.map(Frame::data).map_err(HttpError::from), answer))
+    });
+    Response::from_parts(parts, HttpResponseBody::new(StreamBody::new(frames.fuse())))
 }
 
 impl HttpConnector for Wire {

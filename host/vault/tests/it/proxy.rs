@@ -31,6 +31,11 @@ pub(crate) struct Proxy {
     seen: Arc<Mutex<Vec<String>>>,
 }
 
+/// The first line of a request's head.
+fn first(head: &str) -> String {
+    head.split(" HTTP/").next().unwrap_or(head).to_owned()
+}
+
 impl Proxy {
     pub(crate) fn start(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -64,6 +69,11 @@ impl Proxy {
 
     /// The requests since the rule was set.
     pub(crate) fn seen(&self) -> Vec<String> {
+        self.heads().iter().map(|head| first(head)).collect()
+    }
+
+    /// Their heads.
+    pub(crate) fn heads(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -71,8 +81,8 @@ impl Proxy {
 /// One request: each has a connection of its own.
 fn pass(mut client: TcpStream, server: u16, rule: &Mutex<Rule>, seen: &Mutex<Vec<String>>) -> Option<()> {
     let (head, mut rest) = head(&mut client)?;
-    let request = head.split(" HTTP/").next()?.to_owned();
-    seen.lock().unwrap().push(request.clone());
+    let request = first(&head);
+    seen.lock().unwrap().push(head.clone());
     let fault = (rule.lock().unwrap())(&request);
     if let Some(Fault::Hang) = fault {
         std::thread::sleep(Duration::from_mins(1));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use snapshotter_vault::store::{Absent, Cause, Content, Length, Settings};
 
+use crate::proxy::Proxy;
 use crate::servers::{Server, open, program, request};
 use crate::suite::{self, bytes, is, name, piped};
 
@@ -32,7 +33,8 @@ fn weed(program: &Path) -> Server {
         ]}"#;
         std::fs::write(&config, identity).unwrap();
         let mut arguments: Vec<String> =
-            ["server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=20"]
+            // Two of its ports are fixed, and would be in the way of another server's.
+            ["server", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=20"]
                 .iter()
                 .map(|argument| (*argument).to_owned())
                 .collect();
@@ -147,4 +149,134 @@ fn has_s3(program: &Path) -> bool {
         println!("skipped: rclone cannot serve s3 (make test-servers)");
     }
     has
+}
+
+/// A request that no store makes, with headers; gives the answer's status, and all of it.
+fn ask(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
+    for (name, value) in headers.iter().chain(&[("Content-Length", body.len().to_string().as_str())]) {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    stream.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    (status, answer)
+}
+
+/// What stands between two texts.
+fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
+    text.split(from).nth(1).and_then(|rest| rest.split(to).next()).unwrap_or_else(|| panic!("{from}: {text}"))
+}
+
+/// A bucket that keeps every version for a day, whoever asks for its removal.
+#[tokio::test]
+async fn a_bucket_with_object_lock_keeps_what_was_stored() {
+    let Some(program) = program("moto_server") else { return };
+    let server = moto(&program);
+    let credential = by_key("s3");
+    let signed = [("Authorization", credential.as_str())];
+    let enabled = [signed[0], ("x-amz-bucket-object-lock-enabled", "true")];
+    assert_eq!(ask(server.port, "PUT", "/locked", &enabled, "").0, 200);
+    let rule = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
+                <Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
+    assert_eq!(ask(server.port, "PUT", "/locked?object-lock", &signed, rule).0, 200);
+    let proxy = Proxy::start(server.port);
+    let store = open(&format!("s3://locked/p?endpoint=http://127.0.0.1:{}", proxy.port), &settings());
+    for length in [100, LARGE] {
+        let name = name(&format!("kept/{length}"));
+        let data = bytes(length);
+        store.put(&name, piped(data.clone(), Length::Unknown, true)).await.unwrap();
+        // Amazon takes nothing into such a bucket that has no checksum.
+        let heads = proxy.heads();
+        let sent: Vec<_> = heads.iter().filter(|head| head.starts_with("PUT ")).collect();
+        assert!(!sent.is_empty());
+        for head in &sent {
+            assert!(head.to_ascii_lowercase().contains("\r\nx-amz-checksum-sha256:"), "{head}");
+        }
+        assert!(
+            sent.iter().any(|head| head.to_ascii_lowercase().contains("content-md5:")) || length == LARGE
+        );
+        proxy.set(|_| None);
+        // moto locks nothing that comes in parts.
+        if length == LARGE {
+            continue;
+        }
+        let path = format!("/locked/p/kept/{length}");
+        let (_, held) = ask(server.port, "HEAD", &path, &signed, "");
+        assert!(held.to_ascii_lowercase().contains("x-amz-object-lock-mode: compliance"), "{held}");
+        // It is replaced by nothing, and forgotten only as far as the bucket lets it.
+        is(store.put(&name, Content::bytes(&b"other"[..])).await, Cause::Exists);
+        store.delete(&name).await.unwrap();
+        is(store.head(&name).await, Cause::Missing);
+        let (_, versions) = ask(server.port, "GET", "/locked?versions", &signed, "");
+        let version =
+            versions.split("<Version>").find(|version| version.contains(&format!("kept/{length}<")));
+        let version = between(version.expect("a version"), "<VersionId>", "<").to_owned();
+        let (status, _) = ask(server.port, "DELETE", &format!("{path}?versionId={version}"), &signed, "");
+        assert_eq!(status, 403);
+        let (status, _) = ask(server.port, "GET", &format!("{path}?versionId={version}"), &signed, "");
+        assert_eq!(status, 200);
+    }
+}
+
+/// moto wants to be told who it is, and for which service. It takes any signature.
+fn by_key(service: &str) -> String {
+    format!(
+        "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/{service}/aws4_request, \
+         SignedHeaders=host, Signature=0"
+    )
+}
+
+/// A request to moto as one of IAM.
+fn iam(port: u16, form: &str) -> String {
+    let credential = by_key("iam");
+    let headers =
+        [("Authorization", credential.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
+    let (status, body) = ask(port, "POST", "/", &headers, &format!("{form}&Version=2010-05-08"));
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+/// The policy that docs/stores.md names for who only stores: the server itself holds to it.
+#[tokio::test]
+async fn a_policy_that_only_lets_put_is_enough_to_store_and_for_nothing_else() {
+    let Some(program) = program("moto_server") else { return };
+    let server = moto(&program);
+    make_bucket(&server, "backups").await;
+    iam(server.port, "Action=CreateUser&UserName=writer");
+    let policy = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C\
+                  %22Action%22%3A%5B%22s3%3APutObject%22%2C%22s3%3AAbortMultipartUpload%22%5D%2C\
+                  %22Resource%22%3A%22arn%3Aaws%3As3%3A%3A%3Abackups%2F%2A%22%7D%5D%7D";
+    iam(server.port, &format!("Action=PutUserPolicy&UserName=writer&PolicyName=p&PolicyDocument={policy}"));
+    let key = iam(server.port, "Action=CreateAccessKey&UserName=writer");
+    let writer = settings()
+        .with("AWS_ACCESS_KEY_ID", between(&key, "<AccessKeyId>", "<"))
+        .with("AWS_SECRET_ACCESS_KEY", between(&key, "<SecretAccessKey>", "<"));
+    let all = open(&address(&server, "backups"), &settings());
+    let object = all.put(&name("before"), Content::bytes(bytes(100))).await.unwrap();
+    // From now on moto asks who it is.
+    let guarded = |count: &str| ask(server.port, "POST", "/moto-api/reset-auth", &[], count).0;
+    assert_eq!(guarded("0"), 200);
+    let writer = open(&address(&server, "backups"), &writer);
+    is(writer.list("").await, Cause::Denied);
+    is(writer.get(&object, 0..10).await, Cause::Denied);
+    is(writer.delete(&name("before")).await, Cause::Denied);
+    for length in [100, LARGE] {
+        let name = name(&format!("written/{length}"));
+        let put = writer.put(&name, piped(bytes(length), Length::Unknown, true)).await;
+        assert_eq!(put.unwrap().size, length as u64);
+        // What breaks off leaves nothing: to abort is allowed.
+        is(writer.put(&name, piped(bytes(length), Length::Unknown, false)).await, Cause::Content);
+    }
+    assert_eq!(guarded("inf"), 200);
+    for length in [100, LARGE] {
+        let found = all.head(&name(&format!("written/{length}"))).await.unwrap();
+        assert!(suite::all_of(&*all, &found).await == bytes(length));
+    }
+    let (_, uploads) = request(server.port, "GET", "/backups?uploads", b"");
+    assert!(!uploads.contains("UploadId>"), "{uploads}");
 }

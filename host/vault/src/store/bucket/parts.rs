@@ -18,6 +18,8 @@ const EQUAL: u64 = 9_000;
 const STEP: u64 = 100;
 /// Bytes that are on their way at a time, and parts.
 const UNDERWAY: (u64, u64) = (32 * MIB, 4);
+/// Bytes of parts that are held in memory, unless one part has more.
+const HELD: u64 = 64 * MIB;
 
 /// The sizes of parts.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +54,11 @@ impl Parts {
     /// How many parts are sent at a time.
     pub(crate) fn at_a_time(self) -> usize {
         usize::try_from((UNDERWAY.0 / self.size).clamp(1, UNDERWAY.1)).unwrap_or(1)
+    }
+
+    /// Whether a part `index` is only filled when nothing is on its way, since two would take too much memory.
+    pub(crate) fn alone(self, index: u64) -> bool {
+        self.size(index).is_some_and(|size| 2 * size as u64 > HELD)
     }
 }
 
@@ -88,10 +95,26 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        for length in [Length::Unknown, Length::Exact(1 << 30), Length::Exact(300 << 30)] {
+        for length in [
+            Length::Unknown,
+            Length::Exact(1 << 30),
+            Length::Exact(300 << 30),
+            Length::Exact(600 << 30),
+            Length::About(500 << 30),
+        ] {
             let parts = Parts::of(length);
             // Those on their way, and the one that is being filled.
-            assert!((parts.at_a_time() as u64 + 1) * parts.size(0).unwrap() as u64 <= 64 * MIB, "{length:?}");
+            let held = |index| if parts.alone(index) { 1 } else { parts.at_a_time() as u64 + 1 };
+            assert!(held(0) * parts.size(0).unwrap() as u64 <= HELD, "{length:?}");
         }
+        // What exceeds every expectation goes in larger parts, one by one.
+        let parts = Parts::of(Length::Unknown);
+        assert!((0..COUNT).all(|index| parts.size(index).unwrap() as u64 <= MOST));
+        assert!(
+            (EQUAL..COUNT).all(|index| parts.alone(index) == (parts.size(index).unwrap() as u64 > 32 * MIB))
+        );
+        // The largest object that S3 takes: one part of it.
+        let parts = Parts::of(Length::Exact(5 << 40));
+        assert!(parts.alone(0) && parts.size(0).unwrap() as u64 <= 525 * MIB);
     }
 }

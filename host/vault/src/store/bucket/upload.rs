@@ -149,6 +149,9 @@ impl<'a> Upload<'a> {
             if pieces.ended {
                 break;
             }
+            while parts.alone(index) && !underway.is_empty() {
+                self.joined(underway.join_next().await)?;
+            }
             part = self.fill(pieces, parts, index).await?;
         }
         while let Some(joined) = underway.join_next().await {
