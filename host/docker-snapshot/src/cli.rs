@@ -15,7 +15,7 @@ mod recover;
 mod restore;
 mod selection;
 mod sidecar;
-mod size;
+pub(crate) mod size;
 mod status;
 mod table;
 mod vault;
@@ -80,7 +80,7 @@ enum Command {
     /// Run a job of the sidecar once, now: what `BACKUP_*` variables say
     Run(sidecar::Which),
     /// Run the sidecar's jobs on their schedules
-    Serve,
+    Serve(sidecar::Serve),
     /// Whether the sidecar's last backups are there, and good
     Health,
     /// About the sidecar's configuration
@@ -119,7 +119,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Status(status) => status.run(flags.json),
         Command::Recover => recover::run(&flags.connection, flags.json),
         Command::Run(which) => sidecar::run(&which, flags.json),
-        Command::Serve => sidecar::serve_jobs(),
+        Command::Serve(serve) => sidecar::serve_jobs(&serve),
         Command::Health => sidecar::health(flags.json),
         Command::Config(sidecar::ConfigCommand::Check) => sidecar::check(flags.json),
         Command::ListBackups(which) => sidecar::list(&which, flags.json),

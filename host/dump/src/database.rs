@@ -177,6 +177,21 @@ pub async fn dump(
     }
 }
 
+/// Finds out whether `database` answers, and whether the client programs in `place` fit it: what would fail a
+/// dump at night fails here at once. SQLite's needs none.
+///
+/// # Errors
+/// [`Error::NoProgram`] and [`Error::Mismatch`] stay until something is installed; others may pass.
+pub async fn fits(database: &Database, place: &dyn Place) -> Result<()> {
+    match database {
+        Database::Postgres(at) => postgres::fits(at, place).await,
+        Database::Mysql(at) => mysql::fits(at, place).await,
+        Database::Redis(at) => redis::fits(at, place).await,
+        Database::Mongo(_) => mongo::fits(place).await,
+        Database::Sqlite(_) => Ok(()),
+    }
+}
+
 /// Reads all of a dump and says whether it is whole. A dump of PostgreSQL is read by `pg_restore` in `place`;
 /// one of SQLite is copied to `scratch` first.
 ///

@@ -24,7 +24,7 @@ pub mod sqlite;
 mod version;
 
 pub use connection::{Connection, Host};
-pub use database::{Database, Dumped, Kind, Restore, Restored, check, dump, restore};
+pub use database::{Database, Dumped, Kind, Restore, Restored, check, dump, fits, restore};
 pub use error::{Error, Result};
 pub use place::Place;
 pub use source::Source;

@@ -17,6 +17,14 @@ use crate::run::{Reads, first, pass};
 use crate::source::Source;
 use crate::version::{dotted, numbers};
 
+/// Whether there is a client program. No server is asked.
+///
+/// # Errors
+/// When there is none.
+pub async fn fits(place: &dyn Place) -> Result<()> {
+    first(place, &["mongodump"], "ask mongodump for its version").await.map(drop)
+}
+
 /// Writes a dump of one database, or of all where the address names none. Collections are read one after the other while others write: MongoDB's
 /// tools make a consistent dump of a whole replica set only, not of one database.
 ///

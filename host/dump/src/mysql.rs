@@ -41,6 +41,14 @@ pub async fn databases(at: &Connection, place: &dyn Place) -> Result<Vec<String>
     Ok(answer.lines().map(ToOwned::to_owned).collect())
 }
 
+/// Whether the server answers, and the client programs are not older than it and of its make.
+///
+/// # Errors
+/// When one of them is not so.
+pub async fn fits(at: &Connection, place: &dyn Place) -> Result<()> {
+    Server::find(at, place).await.map(drop)
+}
+
 /// Writes a dump of one database.
 ///
 /// Tables of `InnoDB` are read as they are at one moment, and writers go on. If there are others (`MyISAM`,

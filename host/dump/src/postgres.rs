@@ -35,6 +35,14 @@ pub async fn databases(at: &Connection, place: &dyn Place) -> Result<Vec<String>
     Ok(answer.lines().map(ToOwned::to_owned).collect())
 }
 
+/// Whether the server answers, and `pg_dump` is not older than it.
+///
+/// # Errors
+/// When one of them is not so.
+pub async fn fits(at: &Connection, place: &dyn Place) -> Result<()> {
+    fitting("pg_dump", at, place, at.database.as_deref().unwrap_or("postgres")).await.map(drop)
+}
+
 /// Writes a dump of one database.
 ///
 /// # Errors

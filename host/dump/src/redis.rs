@@ -23,6 +23,15 @@ pub use restore::{Directory, restore};
 
 const PROGRAMS: [&str; 2] = ["redis-cli", "valkey-cli"];
 
+/// Whether the server answers.
+///
+/// # Errors
+/// When it does not, or there is no client program.
+pub async fn fits(at: &Connection, place: &dyn Place) -> Result<()> {
+    let (program, _) = first(place, &PROGRAMS, "ask the client program for its version").await?;
+    version(at, place, &program).await.map(drop)
+}
+
 /// Writes a dump of a server.
 ///
 /// # Errors

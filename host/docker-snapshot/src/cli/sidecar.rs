@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,10 +20,12 @@ use crate::config::{Config, Job};
 use crate::job::interrupt::Interrupt;
 use crate::job::tell::{Notice, Tell};
 use crate::sidecar::backups::{self, Found};
+use crate::sidecar::listen::listen;
 use crate::sidecar::restore::{How, Ready};
-use crate::sidecar::serve::{overdue, run_and_tell, serve, summary};
-use crate::sidecar::services;
+use crate::sidecar::serve::{run_and_tell, serve, summary};
 use crate::sidecar::state::Room;
+use crate::sidecar::status::{self, Health};
+use crate::sidecar::{dumps, services};
 
 /// How long somebody has to change their mind where nobody can be asked.
 const WARNING: Duration = Duration::from_secs(10);
@@ -33,6 +36,13 @@ pub(crate) struct Which {
     /// The job, where the configuration has several
     #[arg(long, value_name = "NAME")]
     job: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Show how backups are at this address: `/`, `/metrics` and `/health`. Who can reach it can read it
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]
@@ -127,17 +137,24 @@ fn say_all(problems: &[String]) {
 ///
 /// # Errors
 /// When the configuration cannot be used.
-pub(crate) fn serve_jobs() -> anyhow::Result<()> {
+pub(crate) fn serve_jobs(serving: &Serve) -> anyhow::Result<()> {
     let config = Config::load()?;
     let state = State::usual()?;
     block(async {
         let stop = Interrupt::listen().context("cannot listen for signals")?;
         recovered(&state).await?;
+        let progress = Progress::new();
+        let tell: Tell<'_> = &|notice| progress.show(notice);
         for job in &config.jobs {
             services::needed(job).await?;
+            dumps::fit(job, tell).await?;
         }
-        let progress = Progress::new();
-        serve(&config, &state, &stop, &|notice| progress.show(notice)).await
+        let Some(address) = serving.listen else { return serve(&config, &state, &stop, tell).await };
+        let listening = listen(address, &config, &state).await?;
+        tokio::select! {
+            served = serve(&config, &state, &stop, tell) => served,
+            () = listening => Ok(()),
+        }
     })
 }
 
@@ -148,11 +165,10 @@ pub(crate) fn serve_jobs() -> anyhow::Result<()> {
 pub(crate) fn health(json: bool) -> anyhow::Result<()> {
     let (config, state) = (Config::load()?, State::usual()?);
     let mut problems = Vec::new();
-    for job in &config.jobs {
-        let record = Room::new(state.directory(), &job.name).record();
-        let last = record.last.iter().flat_map(|ran| ran.problems.iter().cloned());
-        let late = job.schedule.as_ref().and_then(|schedule| overdue(schedule, &record, Utc::now()));
-        problems.extend(last.chain(late).map(|problem| format!("{}: {problem}", job.name)));
+    for status in status::of(&config, state.directory(), Utc::now()) {
+        if let Health::Bad(why) = status.health {
+            problems.extend(why.into_iter().map(|why| format!("{}: {why}", status.job.name)));
+        }
     }
     if json {
         output::print_json(&json!({ "healthy": problems.is_empty(), "problems": problems }))?;

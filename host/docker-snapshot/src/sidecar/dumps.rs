@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use snapshotter_dump::place::Local;
-use snapshotter_dump::{Database, check, dump, mysql, postgres};
+use snapshotter_dump::{Database, Error, check, dump, fits, mysql, postgres};
 use tokio::io::AsyncSeekExt;
 
 use crate::config::{Job, Kind, Named, Source};
@@ -94,6 +94,24 @@ impl Work {
         }
         Ok(dumps)
     }
+}
+
+/// Finds out at the start what would otherwise fail at night: a client program that is missing, or older than
+/// its server. That a server does not answer may pass, since all of a project starts at once; it is said.
+///
+/// # Errors
+/// When a client program does not fit.
+pub(crate) async fn fit(job: &Job, tell: Tell<'_>) -> anyhow::Result<()> {
+    for named in &job.databases {
+        match fits(&named.database, &Local::default()).await {
+            Ok(()) => {}
+            Err(error @ (Error::NoProgram { .. } | Error::Mismatch { .. })) => {
+                anyhow::bail!("cannot back up {}: {:#}", named.database, told(&error));
+            }
+            Err(error) => tell(&Notice::Warning(&format!("{:#}", told(&error)))),
+        }
+    }
+    Ok(())
 }
 
 /// The databases of `named`: itself, or all of the server if it names none.

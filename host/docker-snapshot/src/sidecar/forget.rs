@@ -34,6 +34,16 @@ pub(crate) async fn forget(job: &Job, stores: &[Arc<dyn Store>]) -> Forgotten {
     all
 }
 
+/// Removes what killed runs have begun to store: nothing of it is under a name. Who may not look is in no one's
+/// way.
+pub(crate) async fn clear(stores: &[Arc<dyn Store>]) {
+    for store in stores {
+        for leftover in store.leftovers().await.unwrap_or_default() {
+            let _ = store.clear(&leftover).await;
+        }
+    }
+}
+
 async fn one(job: &Job, store: &dyn Store, backups: &[Backup], all: &mut Forgotten) {
     let own: Vec<_> = backups.iter().filter(|backup| is_own(job, backup)).collect();
     let candidates: Vec<Candidate> = own.iter().map(|backup| backup.candidate()).collect();

@@ -62,8 +62,7 @@ impl Ready {
         let room = Room::new(state.directory(), &job.name);
         let spool = room.spool()?;
         let unpacked = unpack::unpack(found, job.keys()?, spool, stop, tell).await?;
-        let scratch = tempfile::Builder::new().prefix("restore-").tempdir_in(spool);
-        let scratch = scratch.with_context(|| format!("cannot write to {}", spool.display()))?;
+        let scratch = room.unpacked()?;
         let (prefix, manifest) = opened(&unpacked, scratch.path())?;
         let dumps = scratch.path().join("dumps");
         for dump in &manifest.dumps {

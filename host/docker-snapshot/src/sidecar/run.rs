@@ -24,7 +24,7 @@ use crate::job::tell::{self, Notice, Tell};
 use crate::sidecar::archive::{self, Recipe, Written};
 use crate::sidecar::dumps::Work;
 use crate::sidecar::manifest::{Dump, Manifest};
-use crate::sidecar::state::{Ran, Record, Room, Scratch};
+use crate::sidecar::state::{Ran, Record, Room, Scratch, Turn};
 use crate::sidecar::{forget, services};
 
 /// How many of the core's warnings are said, unless all are asked for.
@@ -59,23 +59,22 @@ struct Running<'a> {
     tell: Tell<'a>,
 }
 
-/// Runs `job`, and keeps how that went.
+/// Runs `job` in its `turn`, and keeps how that went.
 ///
 /// # Errors
 /// When the record cannot be kept. That there is no backup is in the outcome.
 pub(crate) async fn run(
     job: &Job,
     state: &State,
+    turn: &Turn,
     stop: &Interrupt,
     tell: Tell<'_>,
 ) -> anyhow::Result<Outcome> {
     let room = Room::new(state.directory(), &job.name);
     let (begun, since) = (Time { nanos: 0, ..Time::now() }, Instant::now());
-    // Who has no turn keeps no record either: the run that goes on does.
-    let turn = room.turn()?;
     let running = Running { job, state, room: &room, stop, tell };
     let mut record = room.record();
-    let mut outcome = match running.all(&turn, &record).await {
+    let mut outcome = match running.all(turn, &record).await {
         Ok(outcome) => outcome,
         Err(error) => Outcome {
             ran: failed(begun, crate::words::message(&error)),
@@ -98,7 +97,7 @@ fn failed(begun: Time, problem: String) -> Ran {
 
 /// Puts into `record` what came of a run.
 fn keep(record: &mut Record, outcome: &Outcome) {
-    record.last = Some(outcome.ran.clone());
+    record.remember(outcome.ran.clone());
     if outcome.ran.file.is_some() {
         record.sizes.clone_from(&outcome.sizes);
     }
@@ -118,7 +117,7 @@ pub(crate) fn stores(job: &Job) -> anyhow::Result<Vec<Arc<dyn Store>>> {
 }
 
 impl Running<'_> {
-    async fn all(&self, turn: &super::state::Turn, record: &Record) -> anyhow::Result<Outcome> {
+    async fn all(&self, turn: &Turn, record: &Record) -> anyhow::Result<Outcome> {
         let job = self.job;
         let stores = stores(job)?;
         let seal = job.sealing.seal()?;
@@ -160,8 +159,12 @@ impl Running<'_> {
         let (spooled, stays) = tell::released(self.tell, held, result).await?;
         self.pause(self.job.start_wait).await;
         let mut problems: Vec<_> = stays.iter().map(crate::words::whole).collect();
-        for name in services::ended(engine, &names).await? {
-            problems.push(format!("{name} was started again, and has ended: see its log"));
+        // What was read is kept, whatever the engine says now.
+        match services::ended(engine, &names).await {
+            Ok(ended) => problems.extend(
+                ended.iter().map(|name| format!("{name} was started again, and has ended: see its log")),
+            ),
+            Err(error) => problems.push(crate::words::message(&error)),
         }
         let (written, file, name, dumps) = spooled;
         (self.tell)(&Notice::Step("storing"));
@@ -280,6 +283,7 @@ impl Running<'_> {
         problems.extend(strange.into_iter().map(|what| format!("the backup was made, but {what}")));
         let mut forgotten = Vec::new();
         if !is_strange {
+            forget::clear(&good).await;
             let result = forget::forget(self.job, &good).await;
             forgotten = result.forgotten;
             problems.extend(result.problems);

@@ -46,6 +46,8 @@ pub(crate) async fn serve(
         };
         let room = Room::new(state.directory(), &job.name);
         let mut record = room.record();
+        // Cleans up after a run that was killed, unless one goes on.
+        drop(room.turn());
         // The first time there is nothing that could have been missed.
         let settled = *record.settled.get_or_insert_with(Time::now);
         room.keep(&record)?;
@@ -152,13 +154,16 @@ pub(crate) async fn run_and_tell(
     stop: &Interrupt,
     tell: Tell<'_>,
 ) -> anyhow::Result<Outcome> {
+    let room = Room::new(state.directory(), &job.name);
+    // Who has no turn tells nobody, and keeps no record: the run that goes on does.
+    let turn = room.turn()?;
     if job.alarms.start.is_some() {
         let subject = format!("{}: the backup begins", job.name);
         let message =
             Message { job: job.name.clone(), occasion: Occasion::Start, text: subject.clone(), subject };
         warn(&alarm::tell(&job.alarms, &message).await, tell);
     }
-    let outcome = run(job, state, stop, tell).await;
+    let outcome = run(job, state, &turn, stop, tell).await;
     let message = match &outcome {
         Ok(outcome) if outcome.is_good() => success(job, outcome),
         Ok(outcome) => failure(job, &outcome.ran.problems),

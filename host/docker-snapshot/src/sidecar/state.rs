@@ -1,7 +1,7 @@
 //! What is known of a job from one run to the next, and where it works: `STATE/sidecar/JOB/`.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 use snapshotter::time::Time;
 
 use crate::alarm::judge::Sizes;
+
+/// What the names of directories begin with that restores unpack into.
+const RESTORE: &str = "restore-";
+/// How many runs are remembered.
+const REMEMBERED: usize = 90;
 
 /// What is known of a job.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -28,6 +33,9 @@ pub(crate) struct Record {
     /// The sizes of the parts of the last backup that was made.
     #[serde(default)]
     pub(crate) sizes: Sizes,
+    /// The last runs, the oldest first.
+    #[serde(default)]
+    pub(crate) history: Vec<Ran>,
     /// The backup that is overdue was told about, as long as there is no other.
     #[serde(default)]
     pub(crate) told_overdue: bool,
@@ -50,6 +58,16 @@ pub(crate) struct Ran {
     /// Bytes of the backup as it lies in a store.
     #[serde(default)]
     pub(crate) bytes: u64,
+}
+
+impl Record {
+    /// Remembers a run.
+    pub(crate) fn remember(&mut self, ran: Ran) {
+        self.history.push(ran.clone());
+        let many = self.history.len().saturating_sub(REMEMBERED);
+        self.history.drain(..many);
+        self.last = Some(ran);
+    }
 }
 
 /// A time of the one kind as one of the other.
@@ -103,7 +121,10 @@ impl Room {
             options.create(true).truncate(false).write(true).mode(0o600).open(self.directory.join("lock"));
         let lock = lock.with_context(|| self.failed())?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Turn { _lock: lock }),
+            Ok(()) => {
+                self.clean();
+                Ok(Turn { _lock: lock })
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 bail!("cannot begin: another run of this job goes on: wait until it has ended")
             }
@@ -111,16 +132,34 @@ impl Room {
         }
     }
 
-    /// The directory for dumps, empty. What a killed run has left there is removed.
+    /// Removes what a killed run has left: dumps are plain text.
+    fn clean(&self) {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let left = entries.filter(|entry| {
+            let name = entry.file_name();
+            name == super::manifest::DIRECTORY || name.as_encoded_bytes().starts_with(RESTORE.as_bytes())
+        });
+        for entry in left {
+            // Whoever needs the place finds out that it is taken.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+
+    /// A directory for what a restore unpacks, which goes with the value.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn unpacked(&self) -> anyhow::Result<tempfile::TempDir> {
+        let made = tempfile::Builder::new().prefix(RESTORE).tempdir_in(self.spool()?);
+        made.with_context(|| self.failed())
+    }
+
+    /// The directory for dumps, empty.
     ///
     /// # Errors
     /// When it cannot be made. Only who has the turn may ask.
     pub(crate) fn dumps(&self, _turn: &Turn) -> anyhow::Result<Scratch> {
         let path = self.directory.join(super::manifest::DIRECTORY);
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| self.failed())?,
-            _ => {}
-        }
         DirBuilder::new().mode(0o700).create(&path).with_context(|| self.failed())?;
         Ok(Scratch { path })
     }
@@ -190,14 +229,15 @@ mod tests {
         assert!(Room::new(state.path(), "blog").turn().is_ok());
         let dumps = room.dumps(&turn).unwrap();
         fs::write(dumps.path().join("left"), "x").unwrap();
-        let path = dumps.path().to_owned();
+        let (path, unpacked) = (dumps.path().to_owned(), room.unpacked().unwrap().keep());
         std::mem::forget(dumps);
+        drop(turn);
+        let turn = room.turn().unwrap();
+        assert!(!path.exists() && !unpacked.exists(), "what a killed run has left is gone");
         let dumps = room.dumps(&turn).unwrap();
-        assert_eq!(fs::read_dir(&path).unwrap().count(), 0, "what a killed run has left is gone");
+        assert!(path.exists());
         drop(dumps);
         assert!(!path.exists());
-        drop(turn);
-        room.turn().unwrap();
         let record = Record { sizes: [("app".to_owned(), 7)].into(), ..Record::default() };
         room.keep(&record).unwrap();
         assert_eq!(room.record().sizes, record.sizes);

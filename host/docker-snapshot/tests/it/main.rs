@@ -10,6 +10,8 @@ mod run;
 mod sealing;
 mod sidecar;
 mod sidecar_alarms;
+mod sidecar_page;
 mod sidecar_postgres;
+mod sidecar_s3;
 mod stored;
 mod tls;
