@@ -10,7 +10,7 @@ use crate::cli::vault::depot;
 use crate::cli::{output, size};
 use crate::job::depot::Depot;
 use crate::job::description::Grade;
-use crate::job::found::{self, DIRECTORY, Found, kind_word};
+use crate::job::found::{self, DIRECTORY, Directory, Found, kind_word};
 use crate::job::shelf;
 
 pub(crate) const EXAMPLE: &str = "\
@@ -101,17 +101,7 @@ impl List {
     /// When the directory cannot be read, and when something in it cannot, which is said after the others.
     pub(crate) fn run(&self, json: bool) -> anyhow::Result<()> {
         let shown = &self.store;
-        let found = match depot(&self.store)? {
-            Depot::Directory(directory) => {
-                anyhow::ensure!(
-                    directory.is_dir(),
-                    "cannot list the snapshots in {shown}: it is no directory that is there: make one with \
-                     `docker snapshot create`, or name another"
-                );
-                found::below(&directory)?
-            }
-            Depot::Store(store) => block_on(shelf::all(&store))?,
-        };
+        let found = found_in(shown)?;
         let snapshots: Vec<_> = found.archives.iter().map(Listed::of).collect();
         if json {
             output::print_json(&Listing {
@@ -130,5 +120,23 @@ impl List {
         }
         found.problems.iter().for_each(|problem| output::say(problem));
         Err(output::Told.into())
+    }
+}
+
+/// The snapshots in `store`, a directory or the address of a store.
+///
+/// # Errors
+/// When it is not there, or cannot be read.
+pub(super) fn found_in(store: &str) -> anyhow::Result<Directory> {
+    match depot(store)? {
+        Depot::Directory(directory) => {
+            anyhow::ensure!(
+                directory.is_dir(),
+                "cannot list the snapshots in {store}: it is no directory that is there: make one with `docker \
+                 snapshot create`, or name another"
+            );
+            found::below(&directory)
+        }
+        Depot::Store(store) => block_on(shelf::all(&store)),
     }
 }

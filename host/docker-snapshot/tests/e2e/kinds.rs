@@ -1,7 +1,7 @@
 //! Volumes of all kinds, and snapshots of all kinds of them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -151,6 +151,11 @@ fn several_outputs_forms_and_patterns_hold_what_was_asked_for() {
 
     let arguments = [&data, "--exclude", "*.txt", "--exclude", "sub/deep/", "--stop", "pause"];
     let (some, snapshot) = place.create(&[&arguments[..], &["--compression", "none"]].concat());
+    let last = |from: &[&str]| {
+        let volumes = place.report(&[&["volumes", &data], from].concat());
+        PathBuf::from(volumes["storages"][0]["last_snapshot"]["file"].as_str().unwrap_or_default())
+    };
+    assert!(some.ends_with(last(&[])) && last(&["--from", "first"]) != last(&[]));
     assert_eq!(snapshot["exclude"], serde_json::json!(["*.txt", "sub/deep/"]));
     assert_eq!(snapshot["grade"], "paused");
     let target = sandbox.volume("target", &[]);
