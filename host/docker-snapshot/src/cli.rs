@@ -11,6 +11,7 @@ mod metadata;
 pub(crate) mod output;
 mod plugin;
 mod progress;
+mod rebuild;
 mod recover;
 mod restore;
 mod selection;
@@ -64,6 +65,9 @@ enum Command {
     /// Put a snapshot back into volumes, or a part of it into a directory
     #[command(after_help = restore::EXAMPLE)]
     Restore(restore::Restore),
+    /// Bring projects back where there is nothing but the engine: volumes, compose files, and a start
+    #[command(after_help = rebuild::EXAMPLE)]
+    Rebuild(rebuild::Rebuild),
     /// Write a volume of a snapshot as a flat tar, which every tar program takes
     #[command(after_help = export::EXAMPLE)]
     Export(export::Export),
@@ -113,6 +117,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Create(create) => create.run(&flags.connection, flags.json),
         Command::List(list) => list.run(flags.json),
         Command::Restore(restore) => restore.run(&flags.connection, flags.json),
+        Command::Rebuild(rebuild) => rebuild.run(&flags.connection, flags.json),
         Command::Export(export) => export.run(flags.json),
         Command::Verify(verify) => verify.run(flags.json),
         Command::Forget(forget) => forget.run(flags.json),

@@ -170,7 +170,7 @@ async fn to_volumes(
         return Ok((intent, None));
     }
     if !yes {
-        confirm(&intent)?;
+        confirm(&[&intent])?;
     }
     stop.check("nothing was changed")?;
     let report = restore.run(&intent, &helpers).await?;
@@ -179,9 +179,13 @@ async fn to_volumes(
 
 /// Asks for what cannot be undone, where there is somebody to ask. What a JSON says of volumes that lead out
 /// of the engine's own directories is never believed unasked.
-fn confirm(intent: &Intent) -> anyhow::Result<()> {
+///
+/// # Errors
+/// When it was not agreed to.
+pub(crate) fn confirm(intents: &[&Intent]) -> anyhow::Result<()> {
     let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
-    let doubts: Vec<_> = intent.made.iter().filter_map(restore::doubt).collect();
+    let doubts: Vec<_> = intents.iter().flat_map(|intent| &intent.made).filter_map(restore::doubt).collect();
+    let replaced: Vec<_> = intents.iter().flat_map(|intent| &intent.replaced).map(String::as_str).collect();
     if !doubts.is_empty() && !asks {
         bail!(
             "cannot make {}: it may lead to any place of the engine's machine: see that it is right, and \
@@ -189,15 +193,15 @@ fn confirm(intent: &Intent) -> anyhow::Result<()> {
             doubts.join(" and ")
         );
     }
-    if !asks || (doubts.is_empty() && intent.replaced.is_empty()) {
+    if !asks || (doubts.is_empty() && replaced.is_empty()) {
         return Ok(());
     }
     let mut questions = Vec::new();
     if !doubts.is_empty() {
         questions.push(format!("make {}", doubts.join(" and ")));
     }
-    if !intent.replaced.is_empty() {
-        questions.push(format!("replace all that is in {}", intent.replaced.join(", ")));
+    if !replaced.is_empty() {
+        questions.push(format!("replace all that is in {}", replaced.join(", ")));
     }
     let question = output::one_line(&questions.join(", and "));
     let _ = write!(io::stderr(), "docker-snapshot: {question}? [y/N] ");

@@ -228,8 +228,7 @@ impl Create<'_> {
         };
         let mut passport = self.passport(set, &shot, &begun.stem, &arrived);
         passport.containers = containers;
-        let with_text = self.request.seal.encryption() == Encryption::None;
-        passport.compose = passport::compose(set, &self.there.containers, with_text);
+        passport.compose = passport::compose(set, &self.there.containers, seal)?;
         passport.engine = self.engine.about().version.clone();
         let description = self.description(set, begun.created, &shot, passport.clone());
         let mut json = serde_json::to_vec_pretty(&description).context("cannot write JSON")?;

@@ -210,6 +210,9 @@ pub(crate) struct ComposePassport {
     pub(crate) project: String,
     pub(crate) directory: String,
     pub(crate) files: Vec<ComposeFile>,
+    /// The files once more, with what is in them: a JSON list, encrypted as the archive is, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sealed: Option<String>,
 }
 
 /// A compose file.
@@ -218,7 +221,7 @@ pub(crate) struct ComposeFile {
     pub(crate) path: String,
     /// Of what is in it; none where it cannot be read from here.
     pub(crate) sha256: Option<String>,
-    /// What is in it. It may be secret: it is in no JSON beside an encrypted archive, and is never printed.
+    /// What is in it. It may be secret: beside an encrypted archive it is encrypted too, and it is never printed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) text: Option<String>,
 }
@@ -227,8 +230,10 @@ impl Passport {
     /// Without what may be secret.
     pub(crate) fn to_print(&self) -> Self {
         let mut passport = self.clone();
-        let files = passport.compose.iter_mut().flat_map(|compose| &mut compose.files);
-        files.for_each(|file| file.text = None);
+        if let Some(compose) = &mut passport.compose {
+            compose.files.iter_mut().for_each(|file| file.text = None);
+            compose.sealed = None;
+        }
         passport
     }
 }

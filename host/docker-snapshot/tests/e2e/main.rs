@@ -31,6 +31,7 @@ mod kinds;
 mod meanwhile;
 mod place;
 mod proxy;
+mod rebuild;
 mod recover;
 mod snapshot;
 mod stores;
