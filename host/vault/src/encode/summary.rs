@@ -1,4 +1,4 @@
-//! What an encoder wrote: how much, and with which checksums.
+//! What an encoder wrote: how much, and with which checksum.
 
 use std::io::{self, Write};
 
@@ -13,19 +13,12 @@ pub struct Summary {
     pub bytes_out: u64,
     /// SHA-256 of what was written.
     pub sha256: [u8; 32],
-    /// BLAKE3 of what was written.
-    pub blake3: [u8; 32],
 }
 
 impl Summary {
     /// The SHA-256 as `sha256sum` prints it.
     pub fn sha256_hex(&self) -> String {
         hex::encode(self.sha256)
-    }
-
-    /// The BLAKE3 as `b3sum` prints it.
-    pub fn blake3_hex(&self) -> String {
-        hex::encode(self.blake3)
     }
 }
 
@@ -35,25 +28,19 @@ pub(super) struct Tally<W> {
     inner: W,
     bytes: u64,
     sha256: Sha256,
-    blake3: blake3::Hasher,
     /// Why the last write failed, since others may hand on its words alone.
     pub(super) failure: Option<io::Error>,
 }
 
 impl<W: Write> Tally<W> {
     pub(super) fn new(inner: W) -> Self {
-        Self { inner, bytes: 0, sha256: Sha256::new(), blake3: blake3::Hasher::new(), failure: None }
+        Self { inner, bytes: 0, sha256: Sha256::new(), failure: None }
     }
 
     /// Flushes, and gives back the writer.
     pub(super) fn finish(mut self, bytes_in: u64) -> io::Result<(W, Summary)> {
         self.inner.flush()?;
-        let summary = Summary {
-            bytes_in,
-            bytes_out: self.bytes,
-            sha256: self.sha256.finalize().into(),
-            blake3: self.blake3.finalize().into(),
-        };
+        let summary = Summary { bytes_in, bytes_out: self.bytes, sha256: self.sha256.finalize().into() };
         Ok((self.inner, summary))
     }
 }
@@ -68,7 +55,6 @@ impl<W: Write> Write for Tally<W> {
         // A writer that claims more than it was given would make the sums those of something else.
         let taken = bytes.get(..written).ok_or_else(|| io::Error::other("the writer claims too much"))?;
         self.sha256.update(taken);
-        self.blake3.update(taken);
         self.bytes += written as u64;
         Ok(written)
     }
