@@ -9,6 +9,7 @@ pub(crate) mod forget;
 pub(crate) mod listen;
 pub(crate) mod manifest;
 mod metrics;
+mod missing;
 mod page;
 pub(crate) mod restore;
 pub(crate) mod run;

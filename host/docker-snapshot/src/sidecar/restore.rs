@@ -13,12 +13,13 @@ use snapshotter_engine::api::Engine;
 use snapshotter_engine::hold::{self, Plan, hold};
 use snapshotter_engine::lease::State;
 
-use crate::config::Job;
+use crate::config::{Job, Kind};
 use crate::job::interrupt::Interrupt;
 use crate::job::tell::{self, Notice, Tell};
 use crate::sidecar::backups::Found;
 use crate::sidecar::dumps::{of_server, told};
 use crate::sidecar::manifest::{DIRECTORY, Dump, Manifest};
+use crate::sidecar::missing::Missing;
 use crate::sidecar::services;
 use crate::sidecar::state::Room;
 use crate::sidecar::unpack::{self, Unpacked};
@@ -43,6 +44,8 @@ pub(crate) struct Ready {
     databases: Vec<(Dump, Database)>,
     /// Directories and files as `STORED=PATH`.
     paths: Vec<(String, String)>,
+    /// What each of these paths is now.
+    places: Vec<(PathBuf, Kind)>,
     /// What is in the backup and is configured nowhere now.
     pub(crate) left: Vec<String>,
 }
@@ -76,6 +79,7 @@ impl Ready {
             scratch,
             databases: Vec::new(),
             paths: Vec::new(),
+            places: Vec::new(),
             left: Vec::new(),
             manifest,
         };
@@ -93,7 +97,10 @@ impl Ready {
         }
         for source in &self.manifest.sources {
             match job.sources.iter().find(|now| now.name == source.name && now.kind == source.kind) {
-                Some(now) => self.paths.push((source.path.clone(), now.path.clone())),
+                Some(now) => {
+                    self.paths.push((source.path.clone(), now.path.clone()));
+                    self.places.push((PathBuf::from(&now.path), now.kind));
+                }
                 None => self.left.push(source.path.clone()),
             }
         }
@@ -134,6 +141,21 @@ impl Ready {
         );
         self.possible()?;
         stop.check("nothing was changed")?;
+        let missing = Missing::make(self.places.iter().map(|(path, kind)| (path.as_path(), *kind)))?;
+        let done = self.rested(job, state, how, stop, tell).await?;
+        missing.keep();
+        Ok(done)
+    }
+
+    /// Puts all of it into its place, while who uses it rests.
+    async fn rested(
+        &self,
+        job: &Job,
+        state: &State,
+        how: How,
+        stop: &Interrupt,
+        tell: Tell<'_>,
+    ) -> anyhow::Result<Vec<String>> {
         let wanted = !how.leave_services && (services::has_engine() || !job.stop.is_empty());
         if !wanted {
             return self.all(how, stop, tell).await;

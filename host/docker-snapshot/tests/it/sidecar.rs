@@ -137,6 +137,17 @@ fn what_was_backed_up_comes_back_in_its_place() {
 }
 
 #[test]
+fn what_is_not_there_at_all_comes_back() {
+    let sidecar = Sidecar::new();
+    sidecar.good(&["run"]);
+    fs::remove_dir_all(sidecar.path("data")).unwrap();
+    fs::remove_file(sidecar.path("app.json")).unwrap();
+    sidecar.good(&["restore-backup", "latest", "--yes"]);
+    assert_eq!(fs::read_to_string(sidecar.path("data/deep/file")).unwrap(), "content");
+    assert_eq!(fs::read_to_string(sidecar.path("app.json")).unwrap(), "{}");
+}
+
+#[test]
 fn the_scripts_of_the_image_are_the_program() {
     let sidecar = Sidecar::new();
     let scripts = sidecar.path("backup-scripts");
