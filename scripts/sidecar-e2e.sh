@@ -182,6 +182,43 @@ started=$(container web '{{.State.StartedAt}}')
 if backup backup-now.sh >"$work/out" 2>&1; then fail 'a service that is not there was taken'; fi
 grep -q 'cannot stop wbe: there is no container or service of that name' "$work/out" || fail "$(cat "$work/out")"
 [ "$(container web '{{.State.StartedAt}}')" = "$started" ] || fail 'the application was stopped'
+echo 'scenario 2: a SQLite database with a log that nobody has taken in, mounted read-only, its application stopped'
+mkdir -p "$work/data/uploads" "$work/sqlite"
+echo picture >"$work/data/uploads/picture"
+python3 - "$work/data/app.db" <<'END'
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute('PRAGMA journal_mode=WAL')
+database.execute('CREATE TABLE t(a INTEGER PRIMARY KEY)')
+database.executemany('INSERT INTO t VALUES(?)', [(i,) for i in range(5000)])
+database.commit()
+os._exit(0)
+END
+[ -s "$work/data/app.db-wal" ] || fail 'there is no log'
+# The log alone has the rows; what has to be made beside it to read it is not there.
+rm "$work/data/app.db-shm"
+count() {
+  python3 -c 'import sqlite3, sys
+print(sqlite3.connect(sys.argv[1]).execute("SELECT count(*) FROM t").fetchone()[0])' "$1"
+}
+sqlite() { # sqlite :ro|"" ARGUMENT…
+  local mode=$1
+  shift
+  docker run --rm --name "$run-sqlite" -v "$work/data:/app/data$mode" -v "$work/sqlite:/backups-local" \
+    -v /var/run/docker.sock:/var/run/docker.sock:ro -e BACKUP_NAME=mywebapp-prod \
+    -e BACKUP_STOP_SERVICES="$(container web '{{.Name}}' | tr -d /)" -e BACKUP_STOP_WAIT=0 -e BACKUP_START_WAIT=1 \
+    -e BACKUP_LOCAL_PATH=/backups-local -e BACKUP_FILES=/app/data/app.db:database \
+    -e BACKUP_DIRS=/app/data/uploads:uploads -e BACKUP_ENCRYPTION_KEY=strong-passphrase-here "$BACKUP_IMAGE" "$@"
+}
+sqlite :ro run >/dev/null || fail 'SQLite was not backed up'
+is web running || fail 'the application does not run again'
+rm -r "$work/data/uploads" "$work"/data/app.db*
+if sqlite :ro restore-backup latest --yes >"$work/out" 2>&1; then fail 'something was restored to a read-only mount'; fi
+grep -q 'mounted read-only' "$work/out" || fail "$(cat "$work/out")"
+sqlite '' restore-backup latest --yes || fail 'SQLite was not restored'
+[ "$(count "$work/data/app.db")" = 5000 ] || fail 'rows of SQLite differ'
+[ "$(cat "$work/data/uploads/picture")" = picture ] || fail 'uploads differ'
+
 memory=$(docker stats --no-stream --format '{{.MemUsage}}' "$(container backup '{{.Id}}')" | cut -d/ -f1)
 echo "idle memory of the sidecar: $memory"
 echo ok
