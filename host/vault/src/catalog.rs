@@ -14,7 +14,7 @@ use crate::retention::{Candidate, State};
 use crate::store::{Name, Object, Result, Store};
 
 /// The longest JSON file that is read.
-const LONGEST: u64 = 1 << 20;
+const LONGEST: u64 = 4 << 20;
 /// JSON files that are read at a time.
 const AT_A_TIME: usize = 8;
 
@@ -116,7 +116,7 @@ pub struct File {
 
 impl Ours {
     fn length(&self) -> Option<u64> {
-        self.size.or(self.file.as_ref()?.bytes)
+        self.size.or_else(|| self.file.as_ref()?.bytes)
     }
 }
 

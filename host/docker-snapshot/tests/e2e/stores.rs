@@ -91,26 +91,36 @@ fn a_store_that_is_down_keeps_nothing_from_the_others_and_alone_stops_nobody() {
 
 #[test]
 #[ignore = "needs a Docker Engine: make host-e2e"]
-fn what_nobody_uses_goes_into_stores_as_it_is_read() {
+fn what_goes_into_stores_alone_is_there_as_it_is_described_whether_somebody_waits_or_not() {
     let Some(bucket) = Bucket::start() else { return };
     let (sandbox, place) = (Sandbox::new(), Place::with(&Bucket::variables()));
     let data = sandbox.volume("data", &[]);
     fill(&data);
-    for compression in ["zstd", "gzip", "none"] {
-        let report = place.report(&["create", &data, "-o", &bucket.address(), "--compression", compression]);
-        let file = &report["snapshots"][0]["file"];
-        let name = format!("{data}/{}", file["name"].as_str().unwrap());
-        let stored = bucket.get(&name);
-        assert_eq!(Some(stored.len() as u64), file["bytes"].as_u64());
-        let path = place.path().join("stored");
-        fs::write(&path, stored).unwrap();
-        let sum = Command::new("sha256sum").arg(&path).output().unwrap();
-        assert!(String::from_utf8_lossy(&sum.stdout).starts_with(file["sha256"].as_str().unwrap()));
+    for waits in [false, true] {
+        let app = waits.then(|| sandbox.run("app", &["-v", &format!("{data}:/data")]));
+        for compression in ["zstd", "gzip", "none"] {
+            let store = bucket.address();
+            let report = place.report(&["create", &data, "-o", &store, "--compression", compression]);
+            let snapshot = &report["snapshots"][0];
+            assert_eq!(snapshot["rested_seconds"].is_number(), waits, "{snapshot}");
+            let file = &snapshot["file"];
+            let name = format!("{data}/{}", file["name"].as_str().unwrap());
+            let stored = bucket.get(&name);
+            assert_eq!(Some(stored.len() as u64), file["bytes"].as_u64());
+            let path = place.path().join("stored");
+            fs::write(&path, stored).unwrap();
+            let sum = Command::new("sha256sum").arg(&path).output().unwrap();
+            assert!(String::from_utf8_lossy(&sum.stdout).starts_with(file["sha256"].as_str().unwrap()));
+            assert!(!place.all_files().iter().any(|name| name.contains(".tar") || name.contains(".partial")));
+        }
+        assert!(app.is_none_or(|app| state(&app) == "running no"));
     }
-    assert_eq!(bucket.names().len(), 6);
-    write(&data, "later");
-    let before = tree(&data);
-    assert!(before.contains("later"));
+    assert_eq!(bucket.names().len(), 12);
+    let flat = place.path().join("flat");
+    let output = ["--output", flat.to_str().unwrap()];
+    place.report(&[&["export", &data, "--from", &bucket.address()][..], &output].concat());
+    let listed = Command::new("tar").arg("-tf").arg(&flat).output().unwrap();
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("./notes.txt\n"));
 }
 
 #[test]
