@@ -351,6 +351,7 @@ impl Create<'_> {
         let rests = !held.names().is_empty();
         let ((read, puts), stays) = tell::released(tell, held, result).await?;
         let rested = rests.then(|| begin.elapsed());
+        reading.discard(read.helper).await;
         Ok(Shot { report: read.report, meanwhile, rested, archive: read.archive, way, puts, stays })
     }
 
@@ -375,14 +376,14 @@ impl Create<'_> {
     }
 
     /// Lets the helper read.
-    async fn take(
+    async fn take<'h>(
         &self,
         reading: &Reading<'_>,
-        prepared: Prepared<'_>,
+        prepared: Prepared<'h>,
         route: Route,
         way: &Way,
         shipping: &Shipping<'_>,
-    ) -> anyhow::Result<(Read, Puts)> {
+    ) -> anyhow::Result<(Read<'h>, Puts)> {
         let Request { compression, seal, .. } = self.request;
         let (compression, stop) = (*compression, self.stop);
         let named = seal.encryption() == Encryption::None;
@@ -394,7 +395,14 @@ impl Create<'_> {
                 let goal = Goal::Stores { to, compression, seal };
                 let (read, puts) =
                     tokio::join!(reading.run(prepared, route, goal, stop), shipping.put(content));
-                return ship::settled(read, puts?);
+                return match (read, puts) {
+                    (read, Ok(puts)) => ship::settled(read, puts),
+                    (Ok(read), Err(error)) => {
+                        reading.discard(read.helper).await;
+                        Err(error)
+                    }
+                    (Err(_), Err(error)) => Err(error),
+                };
             }
         };
         Ok((reading.run(prepared, route, goal, stop).await?, Vec::new()))

@@ -76,9 +76,11 @@ pub(crate) enum Taken {
 }
 
 /// What was read.
-pub(crate) struct Read {
+pub(crate) struct Read<'h> {
     pub(crate) report: BackupReport,
     pub(crate) archive: Taken,
+    /// The helper, which has ended: it is removed when nobody waits any longer.
+    pub(crate) helper: Prepared<'h>,
 }
 
 impl Reading<'_> {
@@ -130,23 +132,26 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// Unless all was read, and is here.
-    pub(crate) async fn run(
+    pub(crate) async fn run<'h>(
         &self,
-        prepared: Prepared<'_>,
+        prepared: Prepared<'h>,
         route: Route,
         goal: Goal<'_>,
         stop: &Interrupt,
-    ) -> anyhow::Result<Read> {
+    ) -> anyhow::Result<Read<'h>> {
         (self.tell)(&Notice::Step("reading"));
         let result = match (route, goal) {
             (Route::Direct, Goal::Spool { partial, .. } | Goal::Encoded { partial, .. }) => {
                 let streams = Streams { input: None, output: Collected::default() };
                 let observer = |told: &Told<'_>| tell::helper(self.tell, told);
-                let run = Box::pin(prepared.run(streams, &observer, stop.wait())).await;
-                run.map_err(anyhow::Error::from).and_then(|finished| {
-                    let archive = Taken::Plain(partial.path(ARCHIVE));
-                    Ok(Read { report: finished.output.report()?, archive })
-                })
+                match Box::pin(prepared.run_and_keep(streams, &observer, stop.wait())).await {
+                    Ok((finished, helper)) => {
+                        let report = finished.output.report().map_err(anyhow::Error::from);
+                        let archive = Taken::Plain(partial.path(ARCHIVE));
+                        self.read(report.map(|report| (report, archive)), helper).await
+                    }
+                    Err(error) => Err(error.into()),
+                }
             }
             (_, goal) => match sink(goal) {
                 Ok(output) => self.carry(prepared, output, stop).await,
@@ -164,19 +169,40 @@ impl Reading<'_> {
         result
     }
 
-    async fn carry(&self, prepared: Prepared<'_>, output: Sink, stop: &Interrupt) -> anyhow::Result<Read> {
+    async fn carry<'h>(
+        &self,
+        prepared: Prepared<'h>,
+        output: Sink,
+        stop: &Interrupt,
+    ) -> anyhow::Result<Read<'h>> {
         let report = RefCell::new(None);
         let observer = |told: &Told<'_>| match told {
             Told::Core(Event::Report(said)) => *report.borrow_mut() = Some((**said).clone()),
             told => tell::helper(self.tell, told),
         };
         let streams = Streams { input: None, output };
-        let finished = Box::pin(prepared.run(streams, &observer, stop.wait())).await?;
+        let (finished, helper) = Box::pin(prepared.run_and_keep(streams, &observer, stop.wait())).await?;
         // It waits for its writer, who may wait for what this thread does.
         let finish = tokio::task::spawn_blocking(move || finished.output.finish());
-        let archive = finish.await.context("cannot go on")?.context("cannot store what was read")?;
-        let report = report.borrow_mut().take().context("the helper has not said what it read")?;
-        Ok(Read { report, archive })
+        let finish = finish.await.context("cannot go on");
+        let archive = finish.and_then(|archive| archive.context("cannot store what was read"));
+        let report = report.borrow_mut().take().context("the helper has not said what it read");
+        self.read(archive.and_then(|archive| Ok((report?, archive))), helper).await
+    }
+
+    /// What was read, with the helper that has ended; it is removed where nothing was.
+    async fn read<'h>(
+        &self,
+        read: anyhow::Result<(BackupReport, Taken)>,
+        helper: Prepared<'h>,
+    ) -> anyhow::Result<Read<'h>> {
+        match read {
+            Ok((report, archive)) => Ok(Read { report, archive, helper }),
+            Err(error) => {
+                self.discard(helper).await;
+                Err(error)
+            }
+        }
     }
 }
 

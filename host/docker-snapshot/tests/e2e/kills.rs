@@ -67,7 +67,7 @@ fn killed_at_each_step_of_create_and_restore_leaves_nothing_that_the_next_does_n
             recovered(&sandbox, &place, &app, &format!("{when:?} {step}"));
             steps.push(step);
         }
-        let orders = ["create", "update", "stop", "attach", "start", "wait", "remove", "update", "start"];
+        let orders = ["create", "update", "stop", "attach", "start", "wait", "update", "start", "remove"];
         assert_eq!(steps, expected(&orders));
     }
     let files = place.files();

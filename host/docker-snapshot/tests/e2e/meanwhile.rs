@@ -179,6 +179,9 @@ fn a_helper_that_cannot_start_or_is_killed_is_a_failure_and_all_runs_again() {
     let (sandbox, place) = (Sandbox::new(), Place::new());
     let data = sandbox.volume("data", &[]);
     fill(&data);
+    let mount = format!("{data}:/data");
+    let much = ["dd", "if=/dev/zero", "of=/data/much", "bs=1048576", "count=200"];
+    docker(&[&["run", "--rm", "--network", "none", "-v", &mount, &image()][..], &much].concat());
     let app = sandbox.run("app", &["-v", &format!("{data}:/data"), "--restart", "always"]);
     // This image has no program of the core's name.
     let output = place.run(&["create", &data, "--helper-image", &image()]);

@@ -86,14 +86,35 @@ impl Prepared<'_> {
         observer: Observer<'_>,
         stop: impl Future<Output = ()>,
     ) -> Result<Finished<W>> {
+        let (finished, ended) = self.run_and_keep(streams, observer, stop).await?;
+        ended.discard(observer).await;
+        Ok(finished)
+    }
+
+    /// The same, but where all is done the container is left: it is to be discarded when nobody waits any
+    /// longer.
+    ///
+    /// # Errors
+    /// As [`Prepared::run`]; it is removed then.
+    pub async fn run_and_keep<W: Write + Send + 'static>(
+        self,
+        streams: Streams<W>,
+        observer: Observer<'_>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(Finished<W>, Self)> {
         let result = self.attempt(streams, observer, stop).await;
         if result.is_err() {
             // It may still run. When it is asked to, the core puts back what it has begun.
             let _ = self.helpers.engine.end(&self.id, GRACE).await;
         }
         observer(&Told::Ended);
-        self.remove(observer).await;
-        result
+        match result {
+            Ok(finished) => Ok((finished, self)),
+            Err(error) => {
+                self.remove(observer).await;
+                Err(error)
+            }
+        }
     }
 
     async fn attempt<W: Write + Send + 'static>(
