@@ -201,6 +201,8 @@ impl Backup<'_> {
         let Backup { config, kinds, before, earlier, in_use, options, run, started } = self;
         let volumes = volumes::open_all(config, kinds, &in_use, options, run)?;
         let created = Time::now();
+        let settled = options.incremental || options.index && !outlet.is_stream();
+        let settled = settled && volumes::settle(&volumes, options, run)?;
 
         run.observer.begin(Phase::BackingUp, None);
         let shared = BackupRun::new(outlet, run);
@@ -222,7 +224,7 @@ impl Backup<'_> {
         closing.file(&closing_entry(&config.prefix, VOLUMES_DATA, &list, created), &list, Cover::Full)?;
         closing.settle_leap()?;
         let manifest = manifest(config, options, created, &stored, &closing, &warnings);
-        let json = manifest.with_index(index, created).encode();
+        let json = Manifest { settled, ..manifest.with_index(index, created) }.encode();
         let entry = closing_entry(&config.prefix, SNAPSHOT_JSON, &json, created);
         let checksum = closing.file(&entry, &json, Cover::Close)?;
         run.cancel.check(outlet.state())?;
@@ -273,6 +275,7 @@ fn manifest(
         warning_count: warnings.count,
         warnings: warnings.kept.clone(),
         digest: closing.digest.to_hex(),
+        settled: false,
         index: None,
         bases: closing.bases.clone(),
     }

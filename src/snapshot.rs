@@ -61,6 +61,7 @@ pub(crate) fn under(prefix: &str, name: &str) -> Vec<u8> {
 
 /// A complete snapshot in an archive.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each says another thing of it")]
 pub(crate) struct Snapshot {
     /// Eight hex digits.
     pub(crate) id: String,
@@ -110,6 +111,8 @@ pub(crate) struct Snapshot {
     pub(crate) has_late: bool,
     /// Members of it may lie in earlier snapshots alone: in these, in the archive's order.
     pub(crate) has_references: bool,
+    /// Whether what changes after its beginning has a later time, also where memory is mapped.
+    pub(crate) is_settled: bool,
     pub(crate) bases: Vec<Base>,
     /// Of members in earlier snapshots, the offsets of those that are left out as they are damaged.
     pub(crate) lost: Arc<HashSet<u64>>,
@@ -162,6 +165,7 @@ impl Snapshot {
             index,
             has_late,
             has_references,
+            is_settled: manifest.settled,
             bases,
             lost: Arc::default(),
             asked: None,
@@ -196,6 +200,7 @@ impl Snapshot {
             index: IndexPlace::Nowhere,
             has_late: false,
             has_references: false,
+            is_settled: false,
             bases: Vec::new(),
             lost: Arc::default(),
             asked: None,

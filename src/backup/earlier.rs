@@ -4,6 +4,11 @@
 //! A file did not change when its type, owner, mode, size, inode and both its times are what they were. Whatever
 //! is done to a file sets its ctime, and no call sets that to a chosen time. But a clock has ticks: what changed
 //! shortly before the snapshot was begun may have changed once more within the same tick, and is read again.
+//!
+//! What is written through mapped memory gets its time when its page is first written to after it was last brought to
+//! disk. So the filesystems of the volumes are synced between the snapshot's time and its first read: who writes
+//! to a page after it was read has then set a time that is not trusted. Filesystems in memory bring nothing to disk;
+//! that is said.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -58,6 +63,8 @@ pub(super) fn find(
     let since_full = of_prefix().take_while(|snapshot| snapshot.has_references).count() as u64 + 1;
     let why = if last.is_go() || last.index == IndexPlace::Nowhere {
         "it has no index".to_owned()
+    } else if !last.is_settled {
+        "it was not made for others to refer to it".to_owned()
     } else if let Some(refused) = &last.refused {
         refused.clone()
     } else if let Some(missing) = resolve::missing(last) {

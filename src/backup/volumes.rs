@@ -5,9 +5,9 @@ use std::path::Path;
 
 use crate::backup::options::BackupOptions;
 use crate::config::Config;
-use crate::error::{Context, Result};
+use crate::error::{Context, Result, reason};
 use crate::fs::lock::{self, Mode};
-use crate::fs::{FileId, Handle};
+use crate::fs::{FileId, Handle, space};
 use crate::name::Shown;
 use crate::observer::Run;
 use crate::staging;
@@ -23,6 +23,32 @@ pub(super) struct OpenVolume<'a> {
     pub(super) real_path: Vec<u8>,
     /// Stray staging directories at its root, which are no content.
     pub(super) strays: Vec<Vec<u8>>,
+}
+
+/// Brings to disk what the volumes' filesystems have in their caches, so that each change from now on gets a time of its
+/// own, also one to memory that is mapped. Says whether that was done; of filesystems in memory there is a note where
+/// later backups go by times.
+pub(super) fn settle(volumes: &[OpenVolume], options: &BackupOptions, run: &Run) -> Result<bool> {
+    let mut settled = true;
+    for OpenVolume { path, handle, .. } in volumes {
+        if space::is_in_memory(handle).context("look at", *path)? {
+            if options.incremental {
+                run.observer.note(&format!(
+                    "{}: it lies in memory (tmpfs), where a change through mapped memory (mmap) need not change a \
+                     file's time: `backup --full` stores such files too",
+                    Shown::from(path.as_bytes())
+                ));
+            }
+        } else if let Err(error) = handle.sync_filesystem() {
+            settled = false;
+            run.observer.note(&format!(
+                "{}: its filesystem cannot be synced ({}): the next backup stores all",
+                Shown::from(path.as_bytes()),
+                reason(&error)
+            ));
+        }
+    }
+    Ok(settled)
 }
 
 /// Opens the configured volumes, whose `kinds` are known, and locks them. None may be a file of `in_use`.

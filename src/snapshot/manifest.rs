@@ -65,6 +65,9 @@ pub(crate) struct Manifest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<Warning>,
     pub(crate) digest: String,
+    /// Whether the caches of the volumes' filesystems were written to disk after `created`, and before a file was read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) settled: bool,
     /// Where the last part of its index begins, in bytes from `.snapshot-begin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) index: Option<u64>,

@@ -313,9 +313,6 @@ impl References {
         let entry = self.cursor.entry().filter(|_| is_listed);
         let agrees = match (&place, &entry) {
             _ if !self.checks_own => true,
-            (None, None) if snapshot.is_index(head.name) => {
-                self.cursor.is_behind(head.stored.start, snapshot)
-            }
             (None, None) => true,
             (Some(Place { volume, path }), Some(entry)) => entry.is_of(head, *volume, path),
             _ => false,

@@ -128,40 +128,6 @@ fn what_the_fuzzer_kept_and_honest_archives_do_no_harm() {
     });
 }
 
-/// A snapshot of `/srv/v`, and one that refers to it.
-const REFERENCES: &[u8] = include_bytes!("../../fuzz/seeds/d9b5b6bac82b.tar");
-
-#[test]
-fn an_index_with_references_that_says_anything_does_no_harm() {
-    confined(|scratch| {
-        let (members, tail) = craft::parse(REFERENCES);
-        let is_told =
-            |member: &craft::Member| member.data.starts_with(b"SNAPIDX") || member.data.starts_with(b"{\n");
-        let told: Vec<usize> = (0..members.len()).filter(|&at| is_told(&members[at])).collect();
-        let mut random = 1_u64;
-        let mut below = |limit: usize| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            usize::try_from(random >> 33).unwrap() % limit
-        };
-        let (mut refused, mut restored) = (0, 0);
-        for _ in 0..60 {
-            let mut members = members.clone();
-            for _ in 0..=below(3) {
-                let data = &mut members[told[below(told.len())]].data;
-                let at = below(data.len());
-                data[at] =
-                    [data[at] ^ (1 << below(8)), data[below(at + 1)], u8::try_from(below(256)).unwrap()]
-                        [below(3)];
-            }
-            try_all(scratch, &craft::write(&members, &tail), |_, outcome| match outcome {
-                Ok(()) => restored += 1,
-                Err(_) => refused += 1,
-            });
-        }
-        assert!(refused > 60 && restored > 15, "{refused} and {restored}");
-    });
-}
-
 #[test]
 #[ignore = "writes the table into the directory CASES, for the fuzzer to start with"]
 fn write_cases() {

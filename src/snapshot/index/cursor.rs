@@ -6,7 +6,6 @@ use crate::archive::open::Reader;
 use crate::error::Result;
 use crate::snapshot::Snapshot;
 use crate::snapshot::index::asked::Asked;
-use crate::snapshot::index::place::IndexPlace;
 use crate::snapshot::index::{Index, IndexEntry};
 use crate::snapshot::layout::order;
 
@@ -17,8 +16,6 @@ pub(crate) struct IndexCursor {
     /// Which chunk it stands in, and whether at an entry of that.
     number: usize,
     is_in: bool,
-    /// How many entries of it were met.
-    count: u64,
     /// Parts of the index without any of these are not read.
     asked: Option<Arc<Asked>>,
 }
@@ -28,7 +25,7 @@ impl IndexCursor {
     pub(crate) fn open(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<Option<Self>> {
         let asked = snapshot.asked.clone();
         let index = Index::open(reader, snapshot)?;
-        Ok(index.map(|index| IndexCursor { index, number: 0, is_in: false, count: 0, asked }))
+        Ok(index.map(|index| IndexCursor { index, number: 0, is_in: false, asked }))
     }
 
     /// Goes on to the next entry; returns whether there is one.
@@ -40,44 +37,16 @@ impl IndexCursor {
         while self.number < self.index.chunks.len() {
             let is_first = !std::mem::replace(&mut self.is_in, true);
             let is_wanted = !is_first || self.is_asked_for(self.number);
-            let next = is_wanted.then(|| self.index.next_entry(self.number, is_first));
-            match next {
-                Some(Ok(Some(_))) => {
-                    self.count += 1;
-                    return Ok(true);
-                }
+            match is_wanted.then(|| self.index.next_entry(self.number, is_first)) {
+                Some(Ok(Some(_))) => return Ok(true),
                 Some(Err(error)) => {
-                    self.leave();
+                    (self.number, self.is_in) = (self.number + 1, false);
                     return Err(error);
                 }
-                Some(Ok(None)) => self.leave_whole()?,
-                None => self.leave(),
+                Some(Ok(None)) | None => (self.number, self.is_in) = (self.number + 1, false),
             }
         }
         Ok(false)
-    }
-
-    fn leave(&mut self) {
-        (self.number, self.is_in, self.count) = (self.number + 1, false, 0);
-    }
-
-    /// Leaves a part of the index, all of which was met.
-    fn leave_whole(&mut self) -> Result<()> {
-        let (at, count, chunk) = (self.at(), self.count, &self.index.chunks[self.number]);
-        let is_listed = self.index.is_remnant || count == chunk.entries;
-        let reason = format!("it has {count} entries, and is listed with {}", chunk.entries);
-        self.leave();
-        if is_listed { Ok(()) } else { Err(self.index.damaged(at, &reason)) }
-    }
-
-    /// Whether the part of the index that lies at `at` is the one whose entries were all met last, or the table, when
-    /// all were.
-    pub(crate) fn is_behind(&self, at: u64, snapshot: &Snapshot) -> bool {
-        let chunk =
-            |number: usize| self.index.chunks.get(number).map(|chunk| self.index.begin + chunk.offset);
-        let is_all = self.number == self.index.chunks.len();
-        self.number.checked_sub(1).and_then(chunk) == Some(at)
-            || is_all && snapshot.index == IndexPlace::Table(at)
     }
 
     /// The entry that it stands at.
