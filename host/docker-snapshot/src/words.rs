@@ -15,7 +15,20 @@ fn of_the_vault(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     let error = inner.map_or(error, |inner| inner);
     let store = error.downcast_ref::<store::Error>().and_then(store::Error::advice);
-    store.or_else(|| error.downcast_ref::<encode::Error>()?.advice().map(str::to_owned))
+    store.or_else(|| of_encoding(error.downcast_ref::<encode::Error>()?))
+}
+
+/// The same of encoding. Which flag has a key is known here alone.
+fn of_encoding(error: &encode::Error) -> Option<String> {
+    let encode::Error::NoKey { needed, .. } = error else { return error.advice().map(str::to_owned) };
+    let flag = match *needed {
+        "identity" => "--age-identity FILE names it, and in the sidecar BACKUP_AGE_IDENTITY_FILE",
+        "passphrase" => {
+            "--gpg-passphrase-file FILE names it, and in the sidecar BACKUP_ENCRYPTION_KEY has it"
+        }
+        _ => "--gpg-key FILE names it",
+    };
+    Some(flag.to_owned())
 }
 
 /// The same of an error of the engine.

@@ -83,7 +83,7 @@ fn an_encrypted_project_comes_back_with_volumes_compose_file_and_containers() {
 
     let rebuild = ["rebuild", "backups", "--into", "new"];
     let without = place.refused(&rebuild);
-    assert!(without.contains("no identity is given"), "{without}");
+    assert!(without.contains("no identity is given: --age-identity FILE"), "{without}");
     let key = key.to_str().unwrap();
     let with_key = [&rebuild[..], &["--age-identity", key]].concat();
     let would = place.report(&[&with_key[..], &["--dry-run"]].concat());

@@ -178,7 +178,7 @@ fn what_is_damaged_is_named_and_the_rest_is_known_to_be_sound() {
     assert_eq!(quick["verified"][0]["entries"], 5);
 
     let missing = failure(&home.run(&["verify", "shop"]).tap());
-    assert!(missing.contains("no identity is given"), "{missing}");
+    assert!(missing.contains("no identity is given: --age-identity FILE"), "{missing}");
 }
 
 #[test]
