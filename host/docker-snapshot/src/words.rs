@@ -7,7 +7,7 @@ use snapshotter_vault::{encode, store};
 pub(crate) fn message(error: &anyhow::Error) -> String {
     let advice = error.downcast_ref::<Error>().and_then(Error::advice);
     let advice = advice.or_else(|| error.chain().find_map(of_the_vault));
-    std::iter::once(chain(error.as_ref())).chain(advice).collect::<Vec<_>>().join(": ")
+    with_advice(error.as_ref(), advice)
 }
 
 /// What helps against an error of the vault, which may be inside of one of a reader or writer.
@@ -33,7 +33,16 @@ fn of_encoding(error: &encode::Error) -> Option<String> {
 
 /// The same of an error of the engine.
 pub(crate) fn whole(error: &Error) -> String {
-    std::iter::once(chain(error)).chain(error.advice()).collect::<Vec<_>>().join(": ")
+    with_advice(error, error.advice())
+}
+
+/// The same of an error of a store.
+pub(crate) fn of_store(error: &store::Error) -> String {
+    with_advice(error, error.advice())
+}
+
+fn with_advice(error: &dyn std::error::Error, advice: Option<String>) -> String {
+    std::iter::once(chain(error)).chain(advice).collect::<Vec<_>>().join(": ")
 }
 
 /// Each message of an error and its causes.

@@ -10,9 +10,9 @@ use serde::Serialize;
 use snapshotter_vault::encode::Keys;
 
 use crate::cli::connection::block_on;
-use crate::cli::vault::{self, Opening, depot};
-use crate::cli::{output, size};
-use crate::job::found::{self, Chosen, DIRECTORY};
+use crate::cli::vault::{Opening, depot};
+use crate::cli::{output, restore, size};
+use crate::job::found::{Chosen, DIRECTORY};
 use crate::job::{contents, file, flat, place};
 
 pub(crate) const EXAMPLE: &str = "\
@@ -57,10 +57,7 @@ impl Export {
         let keys = self.opening.keys()?;
         let depot = depot(&self.from)?;
         block_on(async {
-            let chosen = found::choose(&self.snapshot, &depot, &vault::depot).await?;
-            if chosen.looked_for {
-                output::say(&format!("the snapshot is {}", chosen.archive.shown()));
-            }
+            let chosen = restore::chosen(&self.snapshot, &depot).await?;
             let work = move || self.export(&chosen, &keys, json);
             tokio::task::spawn_blocking(work).await.context("cannot go on")?
         })

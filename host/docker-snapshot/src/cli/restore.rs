@@ -19,6 +19,7 @@ use crate::cli::progress::Progress;
 use crate::cli::vault::{self, Opening, depot};
 use crate::cli::{output, recover, size};
 use crate::job::contents::parse_move;
+use crate::job::depot::Depot;
 use crate::job::found::{self, Chosen, DIRECTORY};
 use crate::job::interrupt::Interrupt;
 use crate::job::restore::{self, Intent};
@@ -109,10 +110,7 @@ impl Restore {
         let keys = self.opening.keys()?;
         let depot = depot(&self.from)?;
         block_on(async {
-            let chosen = found::choose(&self.snapshot, &depot, &vault::depot).await?;
-            if chosen.looked_for {
-                output::say(&format!("the snapshot is {}", chosen.archive.shown()));
-            }
+            let chosen = chosen(&self.snapshot, &depot).await?;
             self.restore(connection, chosen, keys, json).await
         })
     }
@@ -175,6 +173,18 @@ async fn to_volumes(
     stop.check("nothing was changed")?;
     let report = restore.run(&intent, &helpers).await?;
     Ok((intent, Some(report)))
+}
+
+/// The snapshot that `text` means; what was looked for in `depot` is said.
+///
+/// # Errors
+/// As [`found::choose`].
+pub(crate) async fn chosen(text: &str, depot: &Depot) -> anyhow::Result<Chosen> {
+    let chosen = found::choose(text, depot, &vault::depot).await?;
+    if chosen.looked_for {
+        output::say(&format!("the snapshot is {}", chosen.archive.shown()));
+    }
+    Ok(chosen)
 }
 
 /// Asks for what cannot be undone, where there is somebody to ask. What a JSON says of volumes that lead out

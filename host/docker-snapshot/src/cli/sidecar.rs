@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 use snapshotter_engine::lease::State;
 
+use crate::cli::connection::block_on;
 use crate::cli::progress::Progress;
 use crate::cli::{output, recover, size};
 use crate::config::{Config, Job};
@@ -85,12 +86,6 @@ pub(crate) fn of_its_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// Does what `work` makes, in a runtime of its own.
-fn block<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot start")?.block_on(work)
-}
-
 /// Lets go on what a run that was killed has left stopped.
 async fn recovered(state: &State) -> anyhow::Result<()> {
     if state.leases()?.is_empty() {
@@ -106,7 +101,7 @@ async fn recovered(state: &State) -> anyhow::Result<()> {
 pub(crate) fn run(which: &Which, json: bool) -> anyhow::Result<()> {
     let config = Config::load()?;
     let (job, state) = (config.job(which.job.as_deref())?, State::usual()?);
-    let outcome = block(async {
+    let outcome = block_on(async {
         let stop = Interrupt::listen().context("cannot listen for signals")?;
         recovered(&state).await?;
         let progress = Progress::new();
@@ -140,7 +135,7 @@ fn say_all(problems: &[String]) {
 pub(crate) fn serve_jobs(serving: &Serve) -> anyhow::Result<()> {
     let config = Config::load()?;
     let state = State::usual()?;
-    block(async {
+    block_on(async {
         let stop = Interrupt::listen().context("cannot listen for signals")?;
         recovered(&state).await?;
         let progress = Progress::new();
@@ -291,7 +286,7 @@ fn keeps(policy: &snapshotter_vault::retention::Policy) -> String {
 pub(crate) fn list(which: &Which, json: bool) -> anyhow::Result<()> {
     let config = Config::load()?;
     let job = config.job(which.job.as_deref())?;
-    let (all, problems) = block(backups::find(job))?;
+    let (all, problems) = block_on(backups::find(job))?;
     for problem in &problems {
         output::say(&format!("warning: {problem}"));
     }
@@ -331,7 +326,7 @@ impl RestoreBackup {
     pub(crate) fn run(&self, json: bool) -> anyhow::Result<()> {
         let config = Config::load()?;
         let (job, state) = (config.job(self.which.job.as_deref())?, State::usual()?);
-        let done = block(async {
+        let done = block_on(async {
             let stop = Interrupt::listen().context("cannot listen for signals")?;
             recovered(&state).await?;
             let progress = Progress::new();

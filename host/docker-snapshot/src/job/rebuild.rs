@@ -3,9 +3,8 @@
 //! one directory only, and never over others.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -17,6 +16,7 @@ use snapshotter_engine::api::Engine;
 use crate::job::description::{ComposeFile, ComposePassport, ContainerPassport, Passport, SetKind};
 use crate::job::found::Found;
 use crate::job::names;
+use crate::job::place::{new_file, nonce, rename};
 
 /// A snapshot that is to be restored, and which volume of it alone where others come from a newer one.
 #[derive(Debug)]
@@ -181,18 +181,18 @@ impl Files<'_> {
 /// Writes a file that its owner alone can read, since it may hold passwords; one that is there is left.
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
     fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-    let temporary = path.with_file_name(format!(
-        ".{}.{}",
-        path.file_name().unwrap_or_default().to_string_lossy(),
-        crate::job::place::nonce()
-    ));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{}", nonce()));
+    let mut file = new_file(&temporary)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    let named = written.and_then(|()| match fs::hard_link(&temporary, path) {
+    let named = written.and_then(|()| rename(&temporary, path));
+    if named.is_err() {
+        fs::remove_file(&temporary)?;
+    }
+    match named {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    });
-    fs::remove_file(&temporary).and(named)
+        named => named,
+    }
 }
 
 /// The command line that starts `project`, made from `files` in `directory`.

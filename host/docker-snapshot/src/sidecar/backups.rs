@@ -8,7 +8,8 @@ use snapshotter_vault::store::Store;
 
 use crate::config::Job;
 use crate::sidecar::forget::{is_own, stamp};
-use crate::sidecar::run::{store_words, stores};
+use crate::sidecar::run::stores;
+use crate::words::of_store;
 
 /// A backup in a store.
 #[derive(Debug, Clone)]
@@ -35,7 +36,7 @@ pub(crate) async fn find(job: &Job) -> anyhow::Result<(Vec<Found>, Vec<String>)>
                     Some(Found { store: Arc::clone(store), backup, stamp })
                 }));
             }
-            Err(error) => problems.push(store_words(&error)),
+            Err(error) => problems.push(of_store(&error)),
         }
     }
     if problems.len() == stores.len() {

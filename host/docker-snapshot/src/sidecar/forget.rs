@@ -5,10 +5,11 @@ use std::sync::Arc;
 use chrono::Utc;
 use snapshotter_vault::catalog::{self, Backup};
 use snapshotter_vault::retention::Candidate;
-use snapshotter_vault::store::{Cause, Store};
+use snapshotter_vault::store::Store;
 
 use crate::config::Job;
-use crate::sidecar::run::store_words;
+use crate::job::forget::remove;
+use crate::words::of_store;
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -28,7 +29,7 @@ pub(crate) async fn forget(job: &Job, stores: &[Arc<dyn Store>]) -> Forgotten {
     for store in stores {
         match catalog::read(&**store, &job.name).await {
             Ok(catalog) => one(job, &**store, &catalog.backups, &mut all).await,
-            Err(error) => all.problems.push(store_words(&error)),
+            Err(error) => all.problems.push(of_store(&error)),
         }
     }
     all
@@ -52,16 +53,9 @@ async fn one(job: &Job, store: &dyn Store, backups: &[Backup], all: &mut Forgott
         if verdict.is_kept() {
             continue;
         }
-        let mut failed = None;
-        for name in backup.files() {
-            match store.delete(&name).await {
-                Err(error) if !matches!(error.cause(), Some(Cause::Missing)) => failed = Some(error),
-                _ => {}
-            }
-        }
-        match failed {
-            Some(error) => all.problems.push(store_words(&error)),
-            None => all.forgotten.push(format!("{}/{}", store.address(), backup.object.name)),
+        match remove(store, backup).await {
+            Err(problem) => all.problems.push(problem),
+            Ok(()) => all.forgotten.push(format!("{}/{}", store.address(), backup.object.name)),
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::sidecar::dumps::Work;
 use crate::sidecar::manifest::{Dump, Manifest};
 use crate::sidecar::state::{Ran, Record, Room, Scratch, Turn};
 use crate::sidecar::{forget, services};
+use crate::words::of_store;
 
 /// How many of the core's warnings are said, unless all are asked for.
 const SHOWN: usize = 10;
@@ -269,7 +270,7 @@ impl Running<'_> {
                     object.size,
                     summary.bytes_out
                 )),
-                Err(error) => problems.push(store_words(error)),
+                Err(error) => problems.push(of_store(error)),
             }
         }
         if good.is_empty() {
@@ -322,17 +323,8 @@ fn first(objects: &[snapshotter_vault::store::Result<Object>]) -> Option<anyhow:
     let failed = objects.iter().filter_map(|object| object.as_ref().err());
     // That the content broke off is what was known already.
     let failed = failed.filter(|error| !matches!(error.cause(), Some(Cause::Content)));
-    let words: Vec<_> = failed.map(store_words).collect();
+    let words: Vec<_> = failed.map(of_store).collect();
     (!words.is_empty()).then(|| anyhow::anyhow!("{}", words.join("; ")))
-}
-
-/// An error of a store, with what helps at its end.
-pub(crate) fn store_words(error: &snapshotter_vault::store::Error) -> String {
-    let words = crate::words::chain(error);
-    match error.advice() {
-        Some(advice) => format!("{words}: {advice}"),
-        None => words,
-    }
 }
 
 /// The time in a name.
@@ -396,7 +388,7 @@ async fn describe(stores: &[Arc<dyn Store>], name: &Name, text: Vec<u8>) -> Vec<
     match format!("{stem}.json").parse() {
         Ok(name) => {
             let put = put_all(stores, &name, Content::bytes(text)).await;
-            put.into_iter().filter_map(|put| Some(store_words(&put.err()?))).collect()
+            put.into_iter().filter_map(|put| Some(of_store(&put.err()?))).collect()
         }
         Err(error) => vec![error.to_string()],
     }

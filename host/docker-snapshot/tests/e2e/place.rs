@@ -182,3 +182,13 @@ pub(crate) fn json_of(file: &Path) -> String {
     let name = file.file_name().unwrap().to_str().unwrap();
     format!("{}.json", name.split('.').next().unwrap())
 }
+
+/// A pair of keys: the public one, and the file of the other.
+pub(crate) fn key(place: &Place) -> (String, String) {
+    let file = place.path().join("key.txt");
+    let made = Command::new("age-keygen").arg("-o").arg(&file).output().expect("age is installed");
+    assert!(made.status.success());
+    let text = fs::read_to_string(&file).unwrap();
+    let public = text.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    (public.to_owned(), file.to_str().unwrap().to_owned())
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::place::{Place, fill, tree, write};
+use crate::place::{Place, fill, key, tree, write};
 use crate::sandbox::{Sandbox, docker, image};
 
 /// A project that docker-compose makes, and removes.
@@ -64,17 +64,14 @@ fn with_path() -> Place {
 #[ignore = "needs a Docker Engine: make host-e2e"]
 fn an_encrypted_project_comes_back_with_volumes_compose_file_and_containers() {
     let (sandbox, place) = (Sandbox::new(), with_path());
-    let key = place.path().join("key.txt");
-    assert!(Command::new("age-keygen").arg("-o").arg(&key).output().unwrap().status.success());
-    let text = fs::read_to_string(&key).unwrap();
-    let public = text.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    let (public, key) = key(&place);
     let project = Project::start(&sandbox, &place.path().join("shop"));
     let other = sandbox.volume("other", &[]);
     write(&other, "older");
     let (volume, before) = (project.volume(), tree(&project.volume()));
-    let made = ["--project", &project.name, "--output", "backups", "--age-recipient", public];
+    let made = ["--project", &project.name, "--output", "backups", "--age-recipient", &public];
     let (file, _) = place.create(&made);
-    place.create(&[&other, "--output", "backups", "--age-recipient", public]);
+    place.create(&[&other, "--output", "backups", "--age-recipient", &public]);
     // What the compose file has is in nothing that is not encrypted.
     let json = fs::read_to_string(file.with_file_name(crate::place::json_of(&file))).unwrap();
     assert!(json.contains("docker-compose.yml") && !json.contains("network_mode"), "{json}");
@@ -84,8 +81,7 @@ fn an_encrypted_project_comes_back_with_volumes_compose_file_and_containers() {
     let rebuild = ["rebuild", "backups", "--into", "new"];
     let without = place.refused(&rebuild);
     assert!(without.contains("no identity is given: --age-identity FILE"), "{without}");
-    let key = key.to_str().unwrap();
-    let with_key = [&rebuild[..], &["--age-identity", key]].concat();
+    let with_key = [&rebuild[..], &["--age-identity", &key]].concat();
     let would = place.report(&[&with_key[..], &["--dry-run"]].concat());
     assert_eq!(would["snapshots"][0]["made"][0], volume.as_str(), "{would}");
     assert_eq!((project.running(), place.path().join("new").exists()), (String::new(), false));

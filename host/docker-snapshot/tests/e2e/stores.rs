@@ -6,21 +6,11 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::bucket::Bucket;
-use crate::place::{Place, fill, helpers, state, tree, write};
+use crate::place::{Place, fill, helpers, key, state, tree, write};
 use crate::sandbox::{Sandbox, inspect};
 
 /// A store where nobody listens.
 const DOWN: &str = "s3://backups/x?endpoint=http://127.0.0.1:9";
-
-/// A pair of keys: the public one, and the file of the other.
-fn key(place: &Place) -> (String, String) {
-    let file = place.path().join("key.txt");
-    let made = Command::new("age-keygen").arg("-o").arg(&file).output().expect("age is installed");
-    assert!(made.status.success());
-    let text = fs::read_to_string(&file).unwrap();
-    let public = text.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
-    (public.to_owned(), file.to_str().unwrap().to_owned())
-}
 
 /// What a run that did not do all that it was to do has printed, and said.
 fn half(place: &Place, arguments: &[&str]) -> (Value, String) {
